@@ -1,0 +1,16 @@
+//! The vocabulary that every other crate speaks: ids, secrets, error codes 600–613, plans and limits, and the
+//! messages that service and agent exchange.
+//!
+//! This crate knows nothing of sockets, databases or clocks, and depends on none of our crates.
+
+pub mod error_code;
+pub mod ids;
+pub mod limits;
+pub mod link;
+pub mod secret;
+pub mod wire;
+
+pub use error_code::RelayError;
+pub use ids::{AccountId, ConnectionId, IdError, Label, LabelError, PrinterId, RequestId};
+pub use limits::{Limits, Plan, WebcamWindow};
+pub use secret::{Secret, SecretHash};
