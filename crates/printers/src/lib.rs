@@ -1,1 +1,5 @@
 //! `printers`.
+
+pub mod printer_url;
+
+pub use printer_url::{PrinterUrl, PrinterUrlError};
