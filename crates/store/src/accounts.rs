@@ -1,0 +1,174 @@
+//! Owners' accounts.
+
+use std::collections::HashMap;
+use std::time::SystemTime;
+
+use model::{AccountId, Plan};
+use sea_orm::{
+    ActiveValue::Set, ColumnTrait, ConnectionTrait, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect,
+    SqlErr,
+};
+
+use crate::connections::{bury, connections_of_account};
+use crate::entity::{account, dead_connection, plan, printer};
+use crate::error::{Attempt, StoreError, Subject};
+use crate::password::PasswordHash;
+use crate::records::{AccountSummary, ChangeSubject, Listing};
+use crate::store::Store;
+use crate::text::EmailAddress;
+use crate::time::{from_milliseconds, to_milliseconds};
+
+/// How many rows a list holds at most. Tens of megabytes at worst; whoever has more narrows the list.
+pub(crate) const MAX_ROWS: usize = 10_000;
+
+impl Store {
+    /// Makes an account with a plan, [`Plan::DEFAULT_NAME`] if none is given.
+    ///
+    /// # Errors
+    /// [`StoreError::Conflict`] if the address has an account, [`StoreError::NotFound`] if there is no such plan.
+    pub async fn add_account(
+        &self,
+        email: &EmailAddress,
+        plan: Option<&str>,
+        password: Option<&PasswordHash>,
+        now: SystemTime,
+    ) -> Result<AccountId, StoreError> {
+        const ATTEMPTED: &str = "add an account";
+        let plan = plan.unwrap_or(Plan::DEFAULT_NAME);
+        let write = self.write(ATTEMPTED).await?;
+        expect_plan(&*write, plan, ATTEMPTED).await?;
+        let id = AccountId::generate();
+        let inserted = account::Entity::insert(account::ActiveModel {
+            id: Set(id.as_str().to_owned()),
+            email: Set(email.as_str().to_owned()),
+            password_hash: Set(password.map(|hash| hash.as_stored().to_owned())),
+            plan: Set(plan.to_owned()),
+            created_at: Set(to_milliseconds(now)),
+        })
+        .exec_without_returning(&*write)
+        .await;
+        if let Err(error) = &inserted
+            && let Some(SqlErr::UniqueConstraintViolation(_)) = error.sql_err()
+        {
+            return Err(StoreError::conflict(Subject::Account, email.as_str()));
+        }
+        inserted.attempt(ATTEMPTED)?;
+        write.record(ChangeSubject::Account(id.clone()), now).await?;
+        write.commit().await?;
+        Ok(id)
+    }
+
+    /// All accounts, oldest first.
+    pub async fn accounts(&self) -> Result<Listing<AccountSummary>, StoreError> {
+        const ATTEMPTED: &str = "list the accounts";
+        let rows = account::Entity::find()
+            .order_by_asc(account::Column::CreatedAt)
+            .order_by_asc(account::Column::Id)
+            .limit(MAX_ROWS as u64 + 1)
+            .all(&self.reader)
+            .await
+            .attempt(ATTEMPTED)?;
+        let counts: Vec<(String, i64)> = printer::Entity::find()
+            .select_only()
+            .column(printer::Column::AccountId)
+            .column_as(printer::Column::Id.count(), "n_printers")
+            .group_by(printer::Column::AccountId)
+            .into_tuple()
+            .all(&self.reader)
+            .await
+            .attempt(ATTEMPTED)?;
+        let n_printers_by_account: HashMap<String, i64> = counts.into_iter().collect();
+        Listing::read(rows, |row| {
+            let n_printers = n_printers_by_account.get(&row.id).copied().unwrap_or(0);
+            Ok(AccountSummary {
+                id: row.id.parse().map_err(|_| StoreError::Damaged { column: "account.id" })?,
+                email: read_email(&row.email)?,
+                plan: row.plan,
+                has_password: row.password_hash.is_some(),
+                n_printers: u64::try_from(n_printers).unwrap_or(0),
+                created_at: from_milliseconds(row.created_at),
+            })
+        })
+    }
+
+    /// Gives an account another plan. Its connections keep their credentials whatever the plan.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] if there is no such account or plan.
+    pub async fn set_account_plan(&self, email: &EmailAddress, plan: &str, now: SystemTime) -> Result<(), StoreError> {
+        const ATTEMPTED: &str = "change an account's plan";
+        let write = self.write(ATTEMPTED).await?;
+        let account = find_account(&*write, email, ATTEMPTED).await?;
+        expect_plan(&*write, plan, ATTEMPTED).await?;
+        account::Entity::update_many()
+            .set(account::ActiveModel { plan: Set(plan.to_owned()), ..Default::default() })
+            .filter(account::Column::Id.eq(account.as_str()))
+            .exec(&*write)
+            .await
+            .attempt(ATTEMPTED)?;
+        write.record(ChangeSubject::Account(account), now).await?;
+        write.commit().await
+    }
+
+    /// Deletes an account with its printers and connections. What is kept are the hashes by which its connections'
+    /// callers learn that they are revoked.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] if there is no such account.
+    pub async fn delete_account(&self, email: &EmailAddress, now: SystemTime) -> Result<(), StoreError> {
+        const ATTEMPTED: &str = "delete an account";
+        let write = self.write(ATTEMPTED).await?;
+        let account = find_account(&*write, email, ATTEMPTED).await?;
+        let dying = connections_of_account(&*write, &account, ATTEMPTED).await?;
+        bury(&*write, dying, dead_connection::Reason::AccountDeleted, now, ATTEMPTED).await?;
+        printer::Entity::delete_many()
+            .filter(printer::Column::AccountId.eq(account.as_str()))
+            .exec(&*write)
+            .await
+            .attempt(ATTEMPTED)?;
+        account::Entity::delete_by_id(account.as_str()).exec(&*write).await.attempt(ATTEMPTED)?;
+        write.record(ChangeSubject::Account(account), now).await?;
+        write.commit().await
+    }
+}
+
+/// The account of an address, or that there is none.
+pub(crate) async fn find_account<C: ConnectionTrait>(
+    connection: &C,
+    email: &EmailAddress,
+    attempted: &'static str,
+) -> Result<AccountId, StoreError> {
+    account::Entity::find()
+        .filter(account::Column::Email.eq(email.as_str()))
+        .one(connection)
+        .await
+        .attempt(attempted)?
+        .ok_or_else(|| StoreError::not_found(Subject::Account, email.as_str()))?
+        .id
+        .parse()
+        .map_err(|_| StoreError::Damaged { column: "account.id" })
+}
+
+async fn expect_plan<C: ConnectionTrait>(
+    connection: &C,
+    name: &str,
+    attempted: &'static str,
+) -> Result<(), StoreError> {
+    match plan::Entity::find_by_id(name).count(connection).await.attempt(attempted)? {
+        0 => Err(StoreError::not_found(Subject::Plan, name)),
+        _ => Ok(()),
+    }
+}
+
+pub(crate) fn read_email(stored: &str) -> Result<EmailAddress, StoreError> {
+    stored.parse().map_err(|_| StoreError::Damaged { column: "account.email" })
+}
+
+impl<T> Listing<T> {
+    /// Reads rows that were asked for with a limit of one more than [`MAX_ROWS`].
+    pub(crate) fn read<R>(mut rows: Vec<R>, read: impl FnMut(R) -> Result<T, StoreError>) -> Result<Self, StoreError> {
+        let is_cut_off = rows.len() > MAX_ROWS;
+        rows.truncate(MAX_ROWS);
+        Ok(Self { rows: rows.into_iter().map(read).collect::<Result<_, _>>()?, is_cut_off })
+    }
+}

@@ -1,0 +1,38 @@
+//! Owners' accounts.
+
+use sea_orm::entity::prelude::*;
+
+#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+#[sea_orm(table_name = "account")]
+pub(crate) struct Model {
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub(crate) id: String,
+    /// Lower case, unique.
+    pub(crate) email: String,
+    /// Argon2id; none where the owner cannot sign in with a password.
+    pub(crate) password_hash: Option<String>,
+    pub(crate) plan: String,
+    pub(crate) created_at: i64,
+}
+
+#[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+pub(crate) enum Relation {
+    #[sea_orm(belongs_to = "super::plan::Entity", from = "Column::Plan", to = "super::plan::Column::Name")]
+    Plan,
+    #[sea_orm(has_many = "super::printer::Entity")]
+    Printer,
+}
+
+impl Related<super::plan::Entity> for Entity {
+    fn to() -> RelationDef {
+        Relation::Plan.def()
+    }
+}
+
+impl Related<super::printer::Entity> for Entity {
+    fn to() -> RelationDef {
+        Relation::Printer.def()
+    }
+}
+
+impl ActiveModelBehavior for ActiveModel {}

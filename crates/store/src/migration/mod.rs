@@ -1,0 +1,17 @@
+//! Steps that bring a database's layout up to date. A released step is never changed, only followed by another.
+//!
+//! Steps are written with the query builder alone, so that they run on PostgreSQL as they do on SQLite, and each names
+//! its tables and columns in its own text: the entities move on, a released step does not.
+
+use sea_orm_migration::prelude::*;
+
+mod m0001_accounts_printers_connections;
+
+pub(crate) struct Migrator;
+
+#[async_trait::async_trait]
+impl MigratorTrait for Migrator {
+    fn migrations() -> Vec<Box<dyn MigrationTrait>> {
+        vec![Box::new(m0001_accounts_printers_connections::Migration)]
+    }
+}
