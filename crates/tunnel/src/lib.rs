@@ -1,1 +1,25 @@
-//! `tunnel`.
+//! The native tunnel between service and agent, both ends.
+//!
+//! The agent dials the service over HTTP/1.1 and upgrades the connection to `spoolway-tunnel` (or, where something in
+//! between refuses that, to a WebSocket that carries the same bytes). On it the roles turn round: the service speaks
+//! HTTP/2 as the *client*, the agent as the *server*. Each relayed request is one HTTP/2 stream; a WebSocket is an
+//! extended CONNECT (RFC 8441) whose stream carries the WebSocket's own bytes.
+//!
+//! The crate knows nothing of visitors, accounts or printers: who may connect is decided by the caller of
+//! [`accept`], and what a request means by the [`PrinterHandler`](agent_side::PrinterHandler).
+
+pub mod accept;
+pub mod agent_loop;
+pub mod agent_side;
+pub mod backoff;
+pub mod body;
+pub mod dial;
+pub mod frame_meter;
+pub mod pooled_io;
+pub mod service_side;
+pub mod stream_io;
+pub mod transport;
+pub mod websocket_io;
+pub mod window;
+
+mod heartbeat;

@@ -1,0 +1,275 @@
+//! Keeps a printer linked: dials, serves, and dials again.
+
+use std::convert::Infallible;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use futures_util::{FutureExt, Stream, StreamExt};
+use http::{Method, Request, Response, StatusCode};
+use http_body::Frame;
+use http_body_util::{BodyExt, Either, Limited, StreamBody};
+use model::link::{AgentEvent, Drain, Hello, PROTOCOL_VERSION, PrinterStatus, Refusal, RefusalReason, Welcome};
+use model::{PrinterId, Secret, wire};
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+
+use crate::agent_side::{Answer, PrinterHandler, ServeEnd, serve};
+use crate::backoff::{Backoff, random_fraction};
+use crate::body::RecvBody;
+use crate::dial::{DialError, DialOptions, Upgrade, dial};
+
+/// A refusal that only a person can lift is asked about again this often.
+const REFUSED_RETRY: Duration = Duration::from_secs(300);
+/// An old link's streams may take this long to finish after a new one has taken over.
+const DRAIN_LIMIT: Duration = Duration::from_secs(600);
+/// A drain order is a short JSON text.
+const MAX_ORDER: usize = 4 * 1024;
+
+/// Who the agent is, kept by the caller where it survives a restart.
+pub trait Identity: Send + Sync {
+    /// The printer that it was enrolled as.
+    fn printer_id(&self) -> Option<PrinterId>;
+    /// The secret that proves it, made before the first contact.
+    fn key(&self) -> Secret;
+    /// The one-time token of a first contact.
+    fn enrolment_token(&self) -> Option<Secret>;
+    /// The service has taken the key as this printer's.
+    ///
+    /// # Errors
+    /// If it cannot be kept; the link is not served then.
+    fn enrolled(&self, printer_id: &PrinterId) -> io::Result<()>;
+}
+
+/// What the caller may want to tell the person who runs the agent.
+#[derive(Debug)]
+pub enum Notice {
+    /// Linked.
+    Connected {
+        /// What the service said.
+        welcome: Welcome,
+        /// How the bytes travel.
+        upgrade: Upgrade,
+    },
+    /// The service said no.
+    Refused {
+        /// Why.
+        refusal: Refusal,
+        /// When it is asked again.
+        retry_in: Duration,
+    },
+    /// The service was not reached.
+    Failed {
+        /// Why.
+        error: DialError,
+        /// When the next try is.
+        retry_in: Duration,
+    },
+    /// The link ended.
+    Lost {
+        /// Why.
+        end: ServeEnd,
+        /// When the next try is.
+        retry_in: Duration,
+    },
+    /// The service asked to connect anew, for instance because it is restarting.
+    Draining {
+        /// When that will be.
+        reconnect_in: Duration,
+    },
+    /// The identity could not be kept.
+    IdentityNotKept(io::Error),
+}
+
+/// What stays the same over all connections.
+#[derive(Clone)]
+pub struct AgentOptions {
+    /// Where the service is.
+    pub dial: DialOptions,
+    /// The agent's version.
+    pub version: String,
+    /// Its optional abilities.
+    pub capabilities: Vec<String>,
+}
+
+/// Keeps the printer linked until `shutdown` is cancelled.
+///
+/// # Errors
+/// The refusal, if the enrolment token is not accepted: trying again cannot help.
+pub async fn run<H: PrinterHandler>(
+    options: AgentOptions,
+    identity: Arc<dyn Identity>,
+    status: watch::Receiver<PrinterStatus>,
+    handler: Arc<H>,
+    notify: impl Fn(Notice),
+    shutdown: CancellationToken,
+) -> Result<(), Refusal> {
+    let mut backoff = Backoff::default();
+    let mut upgrade = Upgrade::default();
+    loop {
+        let hello = Hello {
+            protocol: PROTOCOL_VERSION,
+            printer_id: identity.printer_id(),
+            enrolment_token: identity.enrolment_token().map(|token| token.expose().to_owned()),
+            agent_version: options.version.clone(),
+            capabilities: options.capabilities.clone(),
+            printer: status.borrow().clone(),
+        };
+        let key = identity.key();
+        let dialled = tokio::select! {
+            dialled = dial(&options.dial, upgrade, &hello, &key) => dialled,
+            () = shutdown.cancelled() => return Ok(()),
+        };
+        let delay = match dialled {
+            Ok((io, welcome, used)) => {
+                upgrade = used;
+                if identity.printer_id().as_ref() != Some(&welcome.printer_id)
+                    && let Err(error) = identity.enrolled(&welcome.printer_id)
+                {
+                    notify(Notice::IdentityNotKept(error));
+                    backoff.next_delay(random_fraction()).max(Duration::from_secs(5))
+                } else {
+                    notify(Notice::Connected { welcome, upgrade });
+                    let (orders, mut drain_ordered) = mpsc::channel(1);
+                    let control = Arc::new(Control { printer: Arc::clone(&handler), status: status.clone(), orders });
+                    let stop = CancellationToken::new();
+                    let since = Instant::now();
+                    let mut serving = tokio::spawn(serve(io, control, stop.clone()));
+                    tokio::select! {
+                        ended = &mut serving => {
+                            backoff.handle_connection_lasted(since.elapsed());
+                            let retry_in = backoff.next_delay(random_fraction());
+                            let end = ended.unwrap_or(ServeEnd::Closed);
+                            notify(Notice::Lost { end, retry_in });
+                            retry_in
+                        }
+                        Some(drain) = drain_ordered.recv() => {
+                            let reconnect_in = Duration::from_millis(drain.spread_ms).mul_f64(random_fraction());
+                            notify(Notice::Draining { reconnect_in });
+                            // The service ends the old link when its streams are done.
+                            tokio::spawn(async move {
+                                if tokio::time::timeout(DRAIN_LIMIT, &mut serving).await.is_err() {
+                                    serving.abort();
+                                }
+                            });
+                            backoff = Backoff::default();
+                            reconnect_in
+                        }
+                        () = shutdown.cancelled() => {
+                            stop.cancel();
+                            let _ = tokio::time::timeout(Duration::from_secs(2), &mut serving).await;
+                            serving.abort();
+                            return Ok(());
+                        }
+                    }
+                }
+            }
+            Err(DialError::Refused(refusal)) => {
+                if refusal.reason == RefusalReason::InvalidToken {
+                    return Err(refusal);
+                }
+                let retry_in = match refusal.retry_after_seconds {
+                    Some(seconds) => Duration::from_secs(seconds.into()).mul_f64(0.5 + random_fraction()),
+                    None if refusal.reason == RefusalReason::Unavailable => backoff.next_delay(random_fraction()),
+                    None => REFUSED_RETRY,
+                };
+                notify(Notice::Refused { refusal, retry_in });
+                retry_in
+            }
+            Err(error) => {
+                let retry_in = backoff.next_delay(random_fraction());
+                notify(Notice::Failed { error, retry_in });
+                retry_in
+            }
+        };
+        tokio::select! {
+            () = tokio::time::sleep(delay) => {}
+            () = shutdown.cancelled() => return Ok(()),
+        }
+    }
+}
+
+/// Answers what the service asks of the agent itself, and hands on what is for the printer.
+struct Control<H> {
+    printer: Arc<H>,
+    status: watch::Receiver<PrinterStatus>,
+    orders: mpsc::Sender<Drain>,
+}
+
+type ControlBody = StreamBody<EventStream>;
+
+struct EventStream(Option<Pin<Box<dyn Stream<Item = Bytes> + Send>>>);
+
+impl Stream for EventStream {
+    type Item = Result<Frame<Bytes>, Infallible>;
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        match &mut self.0 {
+            Some(stream) => stream.poll_next_unpin(cx).map(|item| item.map(|line| Ok(Frame::data(line)))),
+            None => Poll::Ready(None),
+        }
+    }
+}
+
+impl<H: PrinterHandler> PrinterHandler for Control<H> {
+    type Body = Either<H::Body, ControlBody>;
+
+    fn call(&self, request: Request<RecvBody>) -> BoxFuture<'static, Answer<Self::Body>> {
+        if request.uri().authority().is_none_or(|authority| authority.as_str() != wire::AGENT_AUTHORITY) {
+            return self
+                .printer
+                .call(request)
+                .map(|answer| match answer {
+                    Answer::Response(response) => Answer::Response(response.map(Either::Left)),
+                    Answer::Upgraded(head, stream) => Answer::Upgraded(head, stream),
+                })
+                .boxed();
+        }
+        let (status, orders) = (self.status.clone(), self.orders.clone());
+        async move { Answer::Response(control(request, status, orders).await.map(Either::Right)) }.boxed()
+    }
+}
+
+async fn control(
+    request: Request<RecvBody>,
+    status: watch::Receiver<PrinterStatus>,
+    orders: mpsc::Sender<Drain>,
+) -> Response<ControlBody> {
+    let answer = |code, stream| {
+        let mut response = Response::new(StreamBody::new(EventStream(stream)));
+        *response.status_mut() = code;
+        response
+    };
+    match (request.method(), request.uri().path()) {
+        (&Method::GET, wire::EVENTS_PATH) => answer(StatusCode::OK, Some(events(status).boxed())),
+        (&Method::POST, wire::DRAIN_PATH) => {
+            let body = Limited::new(request.into_body(), MAX_ORDER).collect().await;
+            let drain = body.ok().and_then(|body| serde_json::from_slice::<Drain>(&body.to_bytes()).ok());
+            match drain {
+                // A second order while the first waits changes nothing.
+                Some(drain) => {
+                    let _ = orders.try_send(drain);
+                    answer(StatusCode::NO_CONTENT, None)
+                }
+                None => answer(StatusCode::BAD_REQUEST, None),
+            }
+        }
+        _ => answer(StatusCode::NOT_FOUND, None),
+    }
+}
+
+/// The status at once, and again whenever it changes, each as one line of JSON.
+fn events(status: watch::Receiver<PrinterStatus>) -> impl Stream<Item = Bytes> + Send {
+    futures_util::stream::unfold((status, true), |(mut status, first)| async move {
+        if !first {
+            status.changed().await.ok()?;
+        }
+        let event = AgentEvent::PrinterStatus(status.borrow_and_update().clone());
+        let mut line = serde_json::to_vec(&event).ok()?;
+        line.push(b'\n');
+        Some((Bytes::from(line), (status, false)))
+    })
+}
