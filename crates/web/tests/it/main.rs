@@ -1,0 +1,5 @@
+//! The site, asked over its router.
+
+mod health;
+mod pages;
+mod site;
