@@ -15,6 +15,7 @@ pub mod backoff;
 pub mod body;
 pub mod dial;
 pub mod frame_meter;
+pub mod hop_by_hop;
 pub mod pooled_io;
 pub mod service_side;
 pub mod stream_io;
