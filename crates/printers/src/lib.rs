@@ -1,7 +1,6 @@
 //! `printers`.
 
 pub mod connector;
-pub mod connector;
 pub mod detect;
 pub mod forward;
 pub mod printer_url;
