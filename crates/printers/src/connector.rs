@@ -9,6 +9,7 @@ use rustls::pki_types::ServerName;
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, lookup_host};
+use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsConnector;
 
 use crate::PrinterUrl;
@@ -82,22 +83,20 @@ impl PrinterConnector {
     /// # Errors
     /// See [`ConnectError`].
     pub async fn connect(&self) -> Result<Connection, ConnectError> {
-        match tokio::time::timeout(self.timeout, self.connect_unbounded()).await {
-            Ok(outcome) => outcome,
-            Err(_) => Err(ConnectError::Timeout(self.target.clone())),
-        }
-    }
-
-    async fn connect_unbounded(&self) -> Result<Connection, ConnectError> {
-        let tcp = self.connect_tcp().await?;
+        let deadline = Instant::now() + self.timeout;
+        let tcp = timeout_at(deadline, self.connect_tcp())
+            .await
+            .map_err(|_| ConnectError::Timeout(self.target.clone()))??;
         let unreachable = |error| ConnectError::Unreachable(self.target.clone(), error);
         tcp.set_nodelay(true).map_err(unreachable)?;
         let local = tcp.local_addr().map_err(unreachable)?.ip();
         let Some((connector, name)) = &self.tls else { return Ok(Connection { io: Box::new(tcp), local }) };
-        let tls = connector
-            .connect(name.clone(), tcp)
+
+        let failed = |reason: &dyn std::fmt::Display| ConnectError::Tls(self.target.clone(), reason.to_string());
+        let tls = timeout_at(deadline, connector.connect(name.clone(), tcp))
             .await
-            .map_err(|error| ConnectError::Tls(self.target.clone(), error.to_string()))?;
+            .map_err(|_| failed(&"no answer to the handshake"))?
+            .map_err(|error| failed(&error))?;
         Ok(Connection { io: Box::new(tls), local })
     }
 

@@ -52,7 +52,8 @@ impl Picture {
 
     /// Positions are in 64ths of the width and 48ths of the height, so the picture looks alike at any size.
     fn draw(&mut self, scene: Scene) {
-        let progress = scene.progress.clamp(0.0, 1.0);
+        // Written so that what is no number counts as nothing printed.
+        let progress = if scene.progress > 0.0 { scene.progress.min(1.0) } else { 0.0 };
         self.fill(0.0, 0.0, 64.0, 48.0, BACKGROUND);
         for (left, top, width, height) in
             [(4.0, 4.0, 2.0, 38.0), (58.0, 4.0, 2.0, 38.0), (4.0, 4.0, 56.0, 2.0), (4.0, 40.0, 56.0, 2.0)]

@@ -1,0 +1,8 @@
+//! What the crate does over real sockets.
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
+mod client;
+mod detect;
+mod virtual_printer;
+mod virtual_printer_camera;
+mod virtual_printer_live;
