@@ -6,6 +6,7 @@ cd "$(dirname "$0")"
 python="${PYTHON:-python3.11}"
 cache=.cache
 mkdir -p "$cache"
+version=$("$python" --version)
 
 missing=()
 command -v chromium >/dev/null || missing+=(chromium)
@@ -25,7 +26,7 @@ fresh() { [ -d "$1" ] && [ "$(cat "$cache/$2.stamp" 2>/dev/null)" = "$3" ]; }
 environment() { # DIRECTORY REQUIREMENTS
     local name hash
     name=$(basename "$2" .txt)
-    hash=$({ "$python" --version; pwd; cat "$2"; } | sha256sum)
+    hash=$({ echo "$version"; pwd; cat "$2"; } | sha256sum)
     fresh "$1" "$name" "$hash" && return
     echo "setting up $1 from $2"
     rm -rf "$1"

@@ -1,1 +1,1 @@
-"""Starts, drives and ends everything that an end-to-end test needs: the service, agents, printers' software, clients."""
+"""Starts, drives and ends what an end-to-end test needs: the service, agents, printers' software, clients."""

@@ -36,7 +36,10 @@ class Frames:
         self.boundary = self.content_type.partition("boundary=")[2].strip('"').encode()
 
     def next(self) -> tuple[dict[str, str], bytes]:
-        """The headers and picture of the next part; raises at the end of the stream, `EOFError` if it ended in order."""
+        """The headers and picture of the next part.
+
+        Raises at the end of the stream: `EOFError` if it ended in order.
+        """
         line = self._line()
         while line.strip() != b"--" + self.boundary:
             line = self._line()

@@ -1,4 +1,4 @@
-"""Clients that take a 6xx for what it is: HTTP/1.1 and WebSockets to the loopback address, with the `Host` of a connection."""
+"""Clients that take a 6xx for what it is: HTTP/1.1 and WebSockets, to the loopback address with a given `Host`."""
 
 import base64
 import hashlib
@@ -85,7 +85,7 @@ class Target:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if self.service.tls:
             context = ssl.create_default_context(cafile=str(self.service.tls.authority))
-            # OpenSSL refuses a wildcard right below a top-level name, which `*.localhost` is. The chain is still checked.
+            # OpenSSL refuses a wildcard right below a top-level name, as `*.localhost` is. The chain is still checked.
             context.check_hostname = False
             connection = context.wrap_socket(connection, server_hostname=self.host.split(":")[0])
         return connection
@@ -221,7 +221,9 @@ class Upload:
             parts.append(f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'.encode())
         disposition = f'form-data; name="{field_name}"; filename="{file_name}"'
         parts.append(
-            f"--{boundary}\r\nContent-Disposition: {disposition}\r\nContent-Type: application/octet-stream\r\n\r\n".encode()
+            (
+                f"--{boundary}\r\nContent-Disposition: {disposition}\r\nContent-Type: application/octet-stream\r\n\r\n"
+            ).encode()
         )
         self.body = memoryview(b"".join(parts) + content + f"\r\n--{boundary}--\r\n".encode())
         self.sent = 0

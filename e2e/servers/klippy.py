@@ -1,4 +1,4 @@
-"""Stands in for Klipper's host process, which needs a printer's board: the part of its Unix socket API that Moonraker uses.
+"""Stands in for Klipper's host process, which needs a printer's board: the socket API, as far as Moonraker uses it.
 
 Messages are JSON, each ended by byte 0x03. A "print" reads the file that Moonraker stored and moves its progress along
 over the given seconds. usage: klippy.py SOCKET GCODES_DIRECTORY SECONDS_PER_PRINT

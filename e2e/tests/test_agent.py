@@ -107,7 +107,7 @@ def test_one_process_serves_several_printers(service, echo_printer, octoprint, t
     configuration = tmp_path / "agent.toml"
     blocks = [
         f'[[printers]]\nurl = "{url}"\ntoken = "{printer.token}"\n'
-        for printer, url in zip(printers, (echo_printer.url, octoprint.url))
+        for printer, url in zip(printers, (echo_printer.url, octoprint.url), strict=True)
     ]
     configuration.write_text(f'server = "{service.origin}"\n' + "".join(blocks))
     process = run("--config", configuration)

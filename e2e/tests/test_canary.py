@@ -1,4 +1,4 @@
-"""No secret is left behind: marked ones go through every part, and are then searched for in all that was written (T37)."""
+"""No secret is left behind (T37): marked ones go through every part, and are then searched for in what was written."""
 
 import base64
 import itertools

@@ -1,4 +1,4 @@
-"""Real Moonraker through service and agent: directly, and behind nginx with a front end as the printer images have it."""
+"""Real Moonraker through service and agent: directly, and behind nginx with a front end as printer images have it."""
 
 import hashlib
 import statistics

@@ -49,7 +49,7 @@ def test_the_page_and_its_assets_load(octoprint_app, kind):
     loaded = 0
     for path in paths:
         address = urljoin(target.url + "/", path)
-        # An address of another host, or with another scheme, would mean that OctoPrint was told a wrong name of its own.
+        # An address of another host would mean that OctoPrint was told a wrong name of its own.
         assert urlsplit(address).netloc == target.host, path
         loaded += len(session.get(address.removeprefix(target.url)).expect(200).body)
     assert loaded > 1_000_000
@@ -113,7 +113,7 @@ def test_a_print_is_started_and_followed_over_sockjs(octoprint_app):
 
 
 def test_sockjs_falls_back_to_streaming_over_plain_http(octoprint_app):
-    # The transport that SockJS takes where WebSockets are refused: a body that never ends and has to arrive as it is made.
+    # What SockJS takes where WebSockets are refused: a body that never ends and has to arrive as it is made.
     connection, response = octoprint_app.send("POST", "/sockjs/456/streaming/xhr_streaming", body=b"")
     assert response.status == 200
     prelude = response.read(2049)
