@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 use argon2::Argon2;
 use argon2::password_hash::phc::PasswordHash as PhcHash;
 use argon2::password_hash::{PasswordHasher, PasswordVerifier};
-use model::Secret;
+use model::{Secret, SecretHash};
 use thiserror::Error;
 
 /// Why a password was refused.
@@ -54,6 +54,12 @@ impl PasswordHash {
     pub fn dummy() -> Self {
         static DUMMY: LazyLock<PasswordHash> = LazyLock::new(|| hash(&Secret::generate()));
         DUMMY.clone()
+    }
+
+    /// A key to sign what this password has opened with. It changes with the password and cannot be told from outside,
+    /// because it is made of the salted hash.
+    pub fn signing_key(&self) -> SecretHash {
+        SecretHash::of(&self.0)
     }
 
     /// A stored hash; `None` if it is none.

@@ -221,6 +221,8 @@ async fn connect(options: SqliteConnectOptions, n_connections: u32) -> Result<Da
     loop {
         let pool = SqlitePoolOptions::new()
             .max_connections(n_connections)
+            // All at once: later there may be no descriptors left.
+            .min_connections(n_connections)
             .acquire_timeout(ACQUIRE_TIMEOUT)
             .idle_timeout(None)
             .max_lifetime(None)
