@@ -1,0 +1,17 @@
+use model::RelayError;
+
+/// The manual's table of codes says what the code says.
+#[test]
+fn the_manual_lists_every_code_as_it_is_sent() {
+    let manual = include_str!("../../../../docs/errors.md");
+    let rows: Vec<&str> = manual.lines().filter(|line| line.starts_with("| 6")).collect();
+    assert_eq!(rows.len(), RelayError::ALL.len());
+    for (row, error) in rows.iter().zip(RelayError::ALL) {
+        let columns: Vec<&str> = row.trim_matches('|').split('|').map(str::trim).take(5).collect();
+        let kind = if error.is_temporary() { "temporary" } else { "permanent" };
+        let retry_after = error.retry_after_seconds().map_or("–".to_owned(), |seconds| seconds.to_string());
+        let name = format!("`{}`", error.name());
+        let (code, plain_status) = (error.code().to_string(), error.plain_status().to_string());
+        assert_eq!(columns, [code.as_str(), &name, kind, &retry_after, &plain_status]);
+    }
+}
