@@ -15,3 +15,15 @@ fn the_manual_lists_every_code_as_it_is_sent() {
         assert_eq!(columns, [code.as_str(), &name, kind, &retry_after, &plain_status]);
     }
 }
+
+/// Operators look metrics up in the manual.
+#[test]
+fn the_manual_lists_every_metric() {
+    let manual = include_str!("../../../../docs/operating.md");
+    let source = include_str!("../../../relay/src/metrics.rs");
+    let metrics: Vec<&str> = source.split('"').filter(|text| text.starts_with("spoolway_")).collect();
+    assert!(!metrics.is_empty());
+    for metric in metrics {
+        assert!(manual.contains(&format!("`{metric}`")), "docs/operating.md does not list `{metric}`");
+    }
+}
