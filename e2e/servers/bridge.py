@@ -56,7 +56,13 @@ async def http1(head: list[bytes], reader, writer):
 async def http2(head: list[bytes], reader, writer):
     service_reader, service_writer = await connect()
     connection = h2.connection.H2Connection(h2.config.H2Configuration(client_side=True, header_encoding="utf-8"))
-    connection.local_settings.initial_window_size = WINDOW
+    connection.local_settings = h2.settings.Settings(
+        client=True,
+        initial_values={
+            h2.settings.SettingCodes.ENABLE_PUSH: 0,
+            h2.settings.SettingCodes.INITIAL_WINDOW_SIZE: WINDOW,
+        },
+    )
     connection.initiate_connection()
     connection.increment_flow_control_window(WINDOW)
     service_writer.write(connection.data_to_send())
