@@ -15,6 +15,7 @@ command -v curl >/dev/null || missing+=(curl)
 command -v node >/dev/null || missing+=(nodejs npm)
 # Moonraker's `libnacl` loads the C library at run time.
 ldconfig -p | grep -q libsodium || missing+=(libsodium23)
+[ -e /usr/lib/*/faketime/libfaketimeMT.so.1 ] || missing+=(libfaketime)
 if [ "${#missing[@]}" -gt 0 ]; then
     apt-get update -qq
     DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}"

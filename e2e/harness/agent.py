@@ -19,6 +19,8 @@ class Agent:
         self.log_filter = log_filter
         self.arguments = list(arguments)
         self.enrolled = False
+        # What else the process finds in its environment.
+        self.environment: dict[str, str] = {}
         self.process: Process | None = None
 
     def start(self, wait: bool = True) -> "Agent":
@@ -29,7 +31,7 @@ class Agent:
             command += ["--token", self.printer.token]
         if service.tls:
             command += ["--ca", service.tls.authority]
-        environment = {"SPOOLWAY_LOG": self.log_filter, "RUST_BACKTRACE": "1"}
+        environment = {"SPOOLWAY_LOG": self.log_filter, "RUST_BACKTRACE": "1", **self.environment}
         self.directory.mkdir(parents=True, exist_ok=True)
         self.process = Process([*command, *self.arguments], self.log, cwd=self.directory, environment=environment)
         if wait:

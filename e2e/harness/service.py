@@ -17,7 +17,9 @@ class Service:
 
     def __init__(self, directory: Path, tls=None, domain: str | None = None, log_filter: str = "info", arguments=()):
         self.directory = directory
-        self.data = directory / "data"
+        self.data = data or directory / "data"
+        # What else the process finds in its environment.
+        self.environment: dict[str, str] = {}
         self.log = directory / "service.log"
         self.tls = tls
         self.domain_name = domain
@@ -30,7 +32,7 @@ class Service:
     def start(self) -> "Service":
         command = [paths.SERVICE, "serve", "--listen", f"127.0.0.1:{self.port}", "--data", self.data]
         command += ["--metrics-listen", "127.0.0.1:0", *self.arguments]
-        environment = {"SPOOLWAY_LOG": self.log_filter, "RUST_BACKTRACE": "1"}
+        environment = {"SPOOLWAY_LOG": self.log_filter, "RUST_BACKTRACE": "1", **self.environment}
         if self.domain_name:
             command += ["--domain", self.domain_name]
         if self.tls:

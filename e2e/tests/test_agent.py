@@ -106,7 +106,7 @@ def test_one_process_serves_several_printers(service, echo_printer, octoprint, t
     printers = [service.add_printer(OWNER, name) for name in ("One", "Two")]
     configuration = tmp_path / "agent.toml"
     blocks = [
-        f'[[printers]]\nurl = "{url}"\ntoken = "{printer.token}"\n'
+        f'[[printer]]\nname = "{printer.name}"\nurl = "{url}"\ntoken = "{printer.token}"\n'
         for printer, url in zip(printers, (echo_printer.url, octoprint.url), strict=True)
     ]
     configuration.write_text(f'server = "{service.origin}"\n' + "".join(blocks))
