@@ -1,1 +1,36 @@
-//! `relay`.
+//! The relay: visitors on one side, printers' links on the other, and everything that is decided in between.
+//!
+//! A request passes, in this order: the edge ([`edge`]) that speaks TLS and HTTP and bounds what a stranger costs; one
+//! [`authority`] that says which host is meant; access; limits; the directory that knows the printer's link; the
+//! link. Errors become responses in one place, `respond`.
+//!
+//! The crate knows nothing of pages of the site (they are handed in as a handler), of configuration files, or of the
+//! software that drives printers.
+
+pub mod authority;
+pub mod body;
+pub mod edge;
+pub mod link;
+pub mod metrics;
+pub mod relay;
+pub mod upload;
+
+mod access;
+mod agents;
+mod changes;
+mod exchange;
+mod frames;
+mod guesses;
+mod headers;
+mod native_link;
+mod pages;
+mod password_page;
+mod respond;
+mod service;
+mod sessions;
+mod shared_password;
+mod webcam;
+mod websocket;
+
+pub use authority::{Authority, SiteNames};
+pub use relay::{Relay, RelayOptions};

@@ -181,7 +181,7 @@ pub(crate) fn decode<T: DeserializeOwned>(headers: &HeaderMap, name: &str) -> Op
 }
 
 /// Whether a comma-separated header has `token`, ignoring case.
-pub(crate) fn has_token(headers: &HeaderMap, name: header::HeaderName, token: &str) -> bool {
+pub fn has_token(headers: &HeaderMap, name: header::HeaderName, token: &str) -> bool {
     headers
         .get_all(name)
         .iter()

@@ -1,0 +1,106 @@
+//! How many connections there may be, in all and from one address.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+/// Connections from one address. A household behind one address needs dozens, a mobile network's gateway more.
+pub const DEFAULT_PER_ADDRESS: usize = 512;
+
+/// Counts connections.
+#[derive(Clone)]
+pub struct ConnectionLimits(Arc<Inner>);
+
+struct Inner {
+    total: usize,
+    per_address: usize,
+    counts: Mutex<Counts>,
+}
+
+#[derive(Default)]
+struct Counts {
+    total: usize,
+    by_address: HashMap<IpAddr, usize>,
+}
+
+/// Which limit a connection would break.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LimitReached {
+    /// All connections together.
+    Total,
+    /// Those from its address.
+    Address,
+}
+
+/// Counts a connection until it is dropped.
+pub struct ConnectionGuard {
+    limits: Arc<Inner>,
+    address: IpAddr,
+}
+
+impl ConnectionLimits {
+    /// At most `total` connections, `per_address` from each address.
+    pub fn new(total: usize, per_address: usize) -> Self {
+        Self(Arc::new(Inner { total, per_address, counts: Mutex::default() }))
+    }
+
+    /// Counts a connection from `address`. This machine itself, and proxies in front (`is_trusted`), stand for many
+    /// visitors and have no limit of their own.
+    ///
+    /// # Errors
+    /// If a limit is reached.
+    pub fn admit(&self, address: IpAddr, is_trusted: bool) -> Result<ConnectionGuard, LimitReached> {
+        let mut counts = self.0.counts.lock();
+        if counts.total >= self.0.total {
+            return Err(LimitReached::Total);
+        }
+        let of_address = counts.by_address.entry(address).or_default();
+        if *of_address >= self.0.per_address && !is_trusted && !address.is_loopback() {
+            return Err(LimitReached::Address);
+        }
+        *of_address += 1;
+        counts.total += 1;
+        Ok(ConnectionGuard { limits: Arc::clone(&self.0), address })
+    }
+
+    /// Connections open now.
+    pub fn open(&self) -> usize {
+        self.0.counts.lock().total
+    }
+}
+
+impl Drop for ConnectionGuard {
+    fn drop(&mut self) {
+        let mut counts = self.limits.counts.lock();
+        counts.total -= 1;
+        if let Some(of_address) = counts.by_address.get_mut(&self.address) {
+            *of_address -= 1;
+            if *of_address == 0 {
+                counts.by_address.remove(&self.address);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_limits_hold_and_leaving_makes_room() {
+        let limits = ConnectionLimits::new(3, 2);
+        let (one, other): (IpAddr, IpAddr) = ([192, 0, 2, 1].into(), [192, 0, 2, 2].into());
+        let first = limits.admit(one, false).ok();
+        let second = limits.admit(one, false).ok();
+        assert!(first.is_some() && second.is_some());
+        assert_eq!(limits.admit(one, false).err(), Some(LimitReached::Address));
+        let third = limits.admit(one, true).ok();
+        assert!(third.is_some());
+        assert_eq!(limits.admit(other, false).err(), Some(LimitReached::Total));
+        drop((first, second, third));
+        assert_eq!(limits.open(), 0);
+        assert!(limits.admit(one, false).is_ok());
+    }
+}

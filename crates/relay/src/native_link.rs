@@ -1,0 +1,345 @@
+//! The link to one of our own agents: reverse HTTP/2.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use h2::{Reason, RecvStream, SendStream};
+use http::uri::{Authority, Scheme};
+use http::{HeaderMap, Method, Request, Response, StatusCode, Uri, header};
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::{BodyExt, Full, Limited};
+use model::link::{AgentFailure, Drain, PrinterStatus};
+use model::wire;
+use parking_lot::RwLock;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, Sleep};
+use tunnel::body::{RecvBody, SendBodyError, send_body};
+use tunnel::service_side::{LinkClient, OpenStream, StreamGuard};
+use tunnel::stream_io::StreamIo;
+
+use crate::link::{Link, LinkBody, LinkBodyError, LinkError, Upgrade};
+use crate::upload::{Progress, UploadBody, UploadError};
+
+/// Time for a response's head, from the last byte of the request. No app in the field waits longer than 30 s.
+const HEAD_LIMIT: Duration = Duration::from_secs(25);
+/// The same for a request that had a body.
+const HEAD_LIMIT_AFTER_BODY: Duration = Duration::from_secs(120);
+/// The same after a body over [`LARGE_BODY`]: printers' software analyses an upload before it answers.
+const HEAD_LIMIT_AFTER_LARGE_BODY: Duration = Duration::from_secs(600);
+const LARGE_BODY: u64 = 1024 * 1024;
+/// Time for the agent to have room for another stream.
+const OPEN_LIMIT: Duration = Duration::from_secs(10);
+/// An agent's description of a failure is one line.
+const MAX_DETAIL: usize = 1024;
+
+/// A connected agent.
+pub(crate) struct NativeLink {
+    client: LinkClient,
+    state: Arc<LinkState>,
+}
+
+/// What is known of a connected agent besides its connection.
+#[derive(Default)]
+pub(crate) struct LinkState {
+    status: RwLock<PrinterStatus>,
+    /// Microseconds; 0 before the first heartbeat.
+    round_trip: AtomicU64,
+}
+
+impl LinkState {
+    pub(crate) fn set_status(&self, status: PrinterStatus) {
+        *self.status.write() = status;
+    }
+
+    pub(crate) fn set_round_trip(&self, round_trip: Duration) {
+        self.round_trip.store(u64::try_from(round_trip.as_micros()).unwrap_or(u64::MAX).max(1), Ordering::Relaxed);
+    }
+}
+
+impl NativeLink {
+    pub(crate) fn new(client: LinkClient, state: Arc<LinkState>) -> Self {
+        Self { client, state }
+    }
+
+    async fn open(&self, request: Request<()>, body_is_empty: bool) -> Result<OpenStream, LinkError> {
+        match tokio::time::timeout(OPEN_LIMIT, self.client.open(request, body_is_empty)).await {
+            Ok(Ok(stream)) => Ok(stream),
+            Ok(Err(error)) => Err(link_error(&error)),
+            Err(_) => Err(LinkError::Timeout),
+        }
+    }
+
+    async fn relay(&self, request: Request<UploadBody>) -> Result<Response<LinkBody>, LinkError> {
+        let (head, body) = into_tunnel_head(request, wire::PRINTER_AUTHORITY)?;
+        let body_is_empty = body.is_end_stream();
+        let progress = body.progress();
+        let OpenStream { response, body: send, guard } = self.open(head, body_is_empty).await?;
+        let mut upload = Upload::start(body, send, body_is_empty);
+        let mut response = std::pin::pin!(response);
+        let mut deadline = std::pin::pin!(tokio::time::sleep(HEAD_LIMIT));
+        let response = loop {
+            tokio::select! {
+                biased;
+                response = &mut response => break response.map_err(|error| link_error(&error))?,
+                sent = upload.finished() => match sent {
+                    // After the body the agent's answer is what counts, also where it did not want all of the body.
+                    Ok(()) | Err(SendBodyError::Reset(_)) => extend(deadline.as_mut(), &progress),
+                    Err(SendBodyError::Body(UploadError::TooLarge)) => return Err(LinkError::UploadTooLarge),
+                    Err(SendBodyError::Body(error)) => return Err(LinkError::VisitorGone(error.into())),
+                    Err(SendBodyError::Link(error)) => return Err(link_error(&error)),
+                },
+                // While the visitor still sends, only idleness ends the exchange.
+                () = &mut deadline, if upload.is_over() => return Err(LinkError::Timeout),
+            }
+        };
+        let response = refuse_failures(response).await?;
+        let length = content_length(response.headers());
+        Ok(response.map(|stream| -> LinkBody {
+            Box::pin(NativeBody { body: RecvBody::new(stream, length), _guard: guard, _upload: upload })
+        }))
+    }
+
+    async fn upgrade(&self, mut request: Request<()>) -> Result<Upgrade, LinkError> {
+        *request.method_mut() = Method::CONNECT;
+        request.extensions_mut().insert(h2::ext::Protocol::from_static("websocket"));
+        let (head, ()) = into_tunnel_head(request, wire::PRINTER_AUTHORITY)?;
+        let OpenStream { response, body: send, guard } = self.open(head, false).await?;
+        let response = match tokio::time::timeout(HEAD_LIMIT, response).await {
+            Ok(response) => response.map_err(|error| link_error(&error))?,
+            Err(_) => return Err(LinkError::Timeout),
+        };
+        let mut response = refuse_failures(response).await?;
+        if response.headers_mut().remove(wire::UPGRADED_HEADER).is_none() {
+            let length = content_length(response.headers());
+            return Ok(Upgrade::Refused(response.map(|stream| -> LinkBody {
+                Box::pin(NativeBody { body: RecvBody::new(stream, length), _guard: guard, _upload: Upload::None })
+            })));
+        }
+        let (parts, stream) = response.into_parts();
+        let frames = GuardedIo { io: StreamIo::new(send, stream), _guard: guard };
+        Ok(Upgrade::Accepted(Response::from_parts(parts, ()), Box::new(frames)))
+    }
+}
+
+impl Link for NativeLink {
+    fn call(&self, request: Request<UploadBody>) -> BoxFuture<'_, Result<Response<LinkBody>, LinkError>> {
+        self.relay(request).boxed()
+    }
+
+    fn open_websocket(&self, request: Request<()>) -> BoxFuture<'_, Result<Upgrade, LinkError>> {
+        self.upgrade(request).boxed()
+    }
+
+    fn printer_status(&self) -> PrinterStatus {
+        self.state.status.read().clone()
+    }
+
+    fn round_trip(&self) -> Option<Duration> {
+        match self.state.round_trip.load(Ordering::Relaxed) {
+            0 => None,
+            micros => Some(Duration::from_micros(micros)),
+        }
+    }
+
+    fn drain(&self, spread: Duration) {
+        let client = self.client.clone();
+        let order = Drain { spread_ms: u64::try_from(spread.as_millis()).unwrap_or(u64::MAX) };
+        tokio::spawn(async move {
+            if let Err(error) = send_order(&client, &order).await {
+                tracing::debug!(%error, "an agent was not told to connect anew");
+            }
+        });
+    }
+
+    fn close_when_idle(&self) {
+        self.client.close_when_idle();
+    }
+
+    fn close(&self) {
+        self.client.close();
+    }
+
+    fn open_streams(&self) -> usize {
+        self.client.open_streams()
+    }
+}
+
+async fn send_order(client: &LinkClient, order: &Drain) -> Result<(), LinkError> {
+    let mut request = Request::new(());
+    *request.method_mut() = Method::POST;
+    *request.uri_mut() = Uri::from_static(wire::DRAIN_PATH);
+    let (head, ()) = into_tunnel_head(request, wire::AGENT_AUTHORITY)?;
+    let mut stream = client.open(head, false).await.map_err(|error| link_error(&error))?;
+    let body = Full::<Bytes>::from(serde_json::to_vec(order).unwrap_or_default());
+    send_body(body, &mut stream.body).await.map_err(|error| LinkError::Agent(error.to_string()))?;
+    let response = tokio::time::timeout(HEAD_LIMIT, stream.response).await.map_err(|_| LinkError::Timeout)?;
+    response.map(drop).map_err(|error| link_error(&error))
+}
+
+/// Opens the stream on which the agent reports events.
+pub(crate) async fn open_events(client: &LinkClient) -> Result<(RecvBody, StreamGuard), LinkError> {
+    let mut request = Request::new(());
+    *request.uri_mut() = Uri::from_static(wire::EVENTS_PATH);
+    let (head, ()) = into_tunnel_head(request, wire::AGENT_AUTHORITY)?;
+    let stream = client.open(head, true).await.map_err(|error| link_error(&error))?;
+    let response = stream.response.await.map_err(|error| link_error(&error))?;
+    if response.status() != StatusCode::OK {
+        return Err(LinkError::Agent(format!("it answered {} to the request for its events", response.status())));
+    }
+    Ok((RecvBody::new(response.into_body(), None), stream.guard))
+}
+
+/// Sets the pseudo-headers of a tunnel request: which side it is for, and the target.
+fn into_tunnel_head<B>(request: Request<B>, authority: &'static str) -> Result<(Request<()>, B), LinkError> {
+    let (mut parts, body) = request.into_parts();
+    let mut uri = std::mem::take(&mut parts.uri).into_parts();
+    uri.scheme = Some(Scheme::HTTP);
+    uri.authority = Some(Authority::from_static(authority));
+    parts.uri = Uri::from_parts(uri).map_err(|error| LinkError::Agent(error.to_string()))?;
+    parts.version = http::Version::HTTP_2;
+    Ok((Request::from_parts(parts, ()), body))
+}
+
+fn extend(deadline: std::pin::Pin<&mut Sleep>, progress: &Progress) {
+    let limit = if progress.bytes() > LARGE_BODY { HEAD_LIMIT_AFTER_LARGE_BODY } else { HEAD_LIMIT_AFTER_BODY };
+    deadline.reset(Instant::now() + limit);
+}
+
+/// A request's body on its way; aborted when dropped.
+enum Upload {
+    None,
+    Running(JoinHandle<Result<(), SendBodyError<UploadError>>>),
+    Over,
+}
+
+impl Upload {
+    fn start(body: UploadBody, mut send: SendStream<Bytes>, body_is_empty: bool) -> Self {
+        if body_is_empty {
+            return Self::None;
+        }
+        Self::Running(tokio::spawn(async move { send_body(body, &mut send).await }))
+    }
+
+    fn is_over(&self) -> bool {
+        !matches!(self, Self::Running(_))
+    }
+
+    /// Resolves once, when the body has been sent or has failed; never, if there is none. Safe to cancel: the task
+    /// keeps its result.
+    async fn finished(&mut self) -> Result<(), SendBodyError<UploadError>> {
+        let Self::Running(task) = self else { return std::future::pending().await };
+        let outcome = task.await.unwrap_or_else(|_| Err(SendBodyError::Reset(Reason::INTERNAL_ERROR)));
+        *self = Self::Over;
+        outcome
+    }
+}
+
+impl Drop for Upload {
+    fn drop(&mut self) {
+        if let Self::Running(task) = self {
+            task.abort();
+        }
+    }
+}
+
+/// Turns the agent's own failures into errors.
+async fn refuse_failures(response: Response<RecvStream>) -> Result<Response<RecvStream>, LinkError> {
+    let Some(name) = response.headers().get(wire::AGENT_FAILURE_HEADER) else {
+        let usable = (200..=999).contains(&response.status().as_u16());
+        return if usable { Ok(response) } else { Err(LinkError::Agent(format!("status {}", response.status()))) };
+    };
+    let failure = AgentFailure::from_name(name.as_bytes());
+    let detail = Limited::new(RecvBody::new(response.into_body(), None), MAX_DETAIL).collect().await;
+    let detail = detail.map(|body| String::from_utf8_lossy(&body.to_bytes()).into_owned()).unwrap_or_default();
+    Err(match failure {
+        AgentFailure::TargetUnreachable => LinkError::TargetUnreachable(detail),
+        AgentFailure::TargetProtocol | AgentFailure::Internal => LinkError::Agent(detail),
+    })
+}
+
+/// A stream that its agent reset is the agent's failure; anything else means that the link is gone.
+fn link_error(error: &h2::Error) -> LinkError {
+    match error.reason() {
+        // The agent is closing and did not look at the request (RFC 9113 §8.7).
+        Some(Reason::REFUSED_STREAM) => LinkError::Lost,
+        Some(reason) if error.is_reset() => LinkError::Agent(format!("it reset the stream with {reason}")),
+        _ => LinkError::Lost,
+    }
+}
+
+fn content_length(headers: &HeaderMap) -> Option<u64> {
+    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+/// A response's body, with what must live as long as it.
+struct NativeBody {
+    body: RecvBody,
+    _guard: StreamGuard,
+    _upload: Upload,
+}
+
+impl Body for NativeBody {
+    type Data = Bytes;
+    type Error = LinkBodyError;
+
+    fn poll_frame(
+        mut self: std::pin::Pin<&mut Self>,
+        cx: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Result<Frame<Bytes>, LinkBodyError>>> {
+        std::pin::Pin::new(&mut self.body).poll_frame(cx).map_err(|error| {
+            if error.is_reset() { LinkBodyError::BrokeOff } else { LinkBodyError::Lost }
+        })
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// A stream of frames, counted among the link's streams while it lives.
+struct GuardedIo {
+    io: StreamIo,
+    _guard: StreamGuard,
+}
+
+impl tokio::io::AsyncRead for GuardedIo {
+    fn poll_read(
+        mut self: std::pin::Pin<&mut Self>,
+        cx: &mut std::task::Context<'_>,
+        out: &mut tokio::io::ReadBuf<'_>,
+    ) -> std::task::Poll<std::io::Result<()>> {
+        std::pin::Pin::new(&mut self.io).poll_read(cx, out)
+    }
+}
+
+impl tokio::io::AsyncWrite for GuardedIo {
+    fn poll_write(
+        mut self: std::pin::Pin<&mut Self>,
+        cx: &mut std::task::Context<'_>,
+        data: &[u8],
+    ) -> std::task::Poll<std::io::Result<usize>> {
+        std::pin::Pin::new(&mut self.io).poll_write(cx, data)
+    }
+
+    fn poll_flush(
+        mut self: std::pin::Pin<&mut Self>,
+        cx: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<std::io::Result<()>> {
+        std::pin::Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(
+        mut self: std::pin::Pin<&mut Self>,
+        cx: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<std::io::Result<()>> {
+        std::pin::Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+}

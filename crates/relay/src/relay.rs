@@ -1,0 +1,106 @@
+//! The relay as a whole.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, SystemTime};
+
+use cluster::Directory;
+use ipnet::IpNet;
+use model::PrinterId;
+use store::Store;
+
+use crate::access::Access;
+use crate::authority::SiteNames;
+use crate::body::SiteHandler;
+use crate::changes;
+use crate::link::Link;
+use crate::sessions::{SWEEP_INTERVAL, Sessions};
+use crate::webcam::WebcamMeters;
+
+/// Finds the links of printers.
+pub type LinkDirectory = Arc<dyn Directory<Arc<dyn Link>>>;
+
+/// What the relay is made of.
+pub struct RelayOptions {
+    /// Accounts, printers and connections.
+    pub store: Store,
+    /// The names that lead here.
+    pub names: SiteNames,
+    /// Where printers are.
+    pub directory: LinkDirectory,
+    /// Answers requests to the site's own host.
+    pub site: SiteHandler,
+    /// Proxies that may say who their visitor is.
+    pub trusted_proxies: Vec<IpNet>,
+}
+
+/// Takes visitors' requests to printers.
+pub struct Relay {
+    pub(crate) store: Store,
+    pub(crate) names: SiteNames,
+    pub(crate) directory: LinkDirectory,
+    pub(crate) site: SiteHandler,
+    pub(crate) trusted_proxies: Vec<IpNet>,
+    pub(crate) access: Access,
+    pub(crate) sessions: Arc<Sessions>,
+    pub(crate) webcams: WebcamMeters,
+    draining: AtomicBool,
+}
+
+impl Relay {
+    /// Puts a relay together and starts what it does by the clock: following changes of the store, ending what is
+    /// idle or has expired.
+    pub fn start(options: RelayOptions) -> Arc<Self> {
+        let relay = Arc::new(Self {
+            access: Access::new(options.store.clone()),
+            store: options.store,
+            names: options.names,
+            directory: options.directory,
+            site: options.site,
+            trusted_proxies: options.trusted_proxies,
+            sessions: Arc::default(),
+            webcams: WebcamMeters::default(),
+            draining: AtomicBool::new(false),
+        });
+        tokio::spawn(changes::follow(Arc::downgrade(&relay)));
+        let sweeping = Arc::downgrade(&relay);
+        tokio::spawn(async move {
+            let mut interval = tokio::time::interval(SWEEP_INTERVAL);
+            loop {
+                interval.tick().await;
+                let Some(relay) = sweeping.upgrade() else { return };
+                relay.sessions.sweep(SystemTime::now());
+                metrics::gauge!("spoolway_open_streams").set(relay.sessions.count() as f64);
+            }
+        });
+        relay
+    }
+
+    /// The names that lead here.
+    pub fn names(&self) -> &SiteNames {
+        &self.names
+    }
+
+    /// Requests and WebSockets open now.
+    pub fn open_sessions(&self) -> usize {
+        self.sessions.count()
+    }
+
+    /// The printers linked to this node.
+    pub fn printers_here(&self) -> Vec<PrinterId> {
+        self.directory.links_here().into_iter().map(|(printer, _)| printer).collect()
+    }
+
+    /// Whether the relay is going down.
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Acquire)
+    }
+
+    /// Prepares for the end: agents are told to connect anew within `spread`, no new ones are taken.
+    pub fn start_draining(&self, spread: Duration) {
+        self.draining.store(true, Ordering::Release);
+        for (_, link) in self.directory.links_here() {
+            link.drain(spread);
+        }
+    }
+}

@@ -1,0 +1,211 @@
+//! The one place where a failure becomes a response.
+
+use bytes::Bytes;
+use http::header::{self, HeaderMap, HeaderValue};
+use http::{Method, Response, StatusCode, Version};
+use hyper::ext::ReasonPhrase;
+use model::{RelayError, RequestId, wire};
+use serde::Serialize;
+
+use crate::authority::{Host, SiteNames};
+use crate::body::RelayBody;
+use crate::pages;
+
+/// What a response to a failed request depends on, taken from the request before it is consumed.
+#[derive(Clone, Debug)]
+pub(crate) struct Asker {
+    pub(crate) request_id: RequestId,
+    is_head: bool,
+    has_body: bool,
+    wants_page: bool,
+    wants_plain_status: bool,
+    is_app_host: bool,
+    is_http1: bool,
+    is_upgrade: bool,
+}
+
+impl Asker {
+    pub(crate) fn new(parts: &http::request::Parts, host: &Host, request_id: RequestId, has_body: bool) -> Self {
+        let plain_header = parts.headers.get(wire::PLAIN_STATUS_HEADER).is_some_and(|value| value == "1");
+        let plain_query = parts.uri.query().is_some_and(|query| {
+            query.split('&').any(|pair| pair.split_once('=') == Some((wire::PLAIN_STATUS_QUERY, "1")))
+        });
+        Self {
+            request_id,
+            is_head: parts.method == Method::HEAD,
+            has_body,
+            wants_page: prefers_html(&parts.headers),
+            wants_plain_status: plain_header || plain_query,
+            is_app_host: matches!(host, Host::App(_)),
+            is_http1: parts.version < Version::HTTP_2,
+            is_upgrade: parts.headers.contains_key(header::UPGRADE),
+        }
+    }
+}
+
+/// A failure and what is known of its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Failure {
+    pub(crate) error: RelayError,
+    /// Seconds until a retry makes sense, where it is known better than by the error alone.
+    pub(crate) retry_after: Option<u32>,
+}
+
+impl Failure {
+    pub(crate) const fn new(error: RelayError) -> Self {
+        Self { error, retry_after: None }
+    }
+
+    pub(crate) const fn retry_after(error: RelayError, seconds: u32) -> Self {
+        Self { error, retry_after: Some(seconds) }
+    }
+}
+
+impl From<RelayError> for Failure {
+    fn from(error: RelayError) -> Self {
+        Self::new(error)
+    }
+}
+
+/// The body of a failure, for programs. The first four keys are the envelope that apps in the field parse.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct ErrorBody<'a> {
+    status: u16,
+    error: &'a str,
+    is_user_error: bool,
+    result: Option<()>,
+    name: &'a str,
+    temporary: bool,
+    retry_after_sec: Option<u32>,
+    help_url: &'a str,
+    request_id: &'a str,
+}
+
+/// The response to a failed request.
+pub(crate) fn failure_response(failure: Failure, asker: &Asker, names: &SiteNames) -> Response<RelayBody> {
+    let Failure { error, retry_after } = failure;
+    let retry_after = error.retry_after_seconds().map(|default| retry_after.unwrap_or(default));
+    let help_url = names.help_url(error);
+    let mut response = Response::new(RelayBody::Empty);
+    let code = if asker.wants_plain_status { error.plain_status() } else { error.code() };
+    *response.status_mut() = StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    if !asker.wants_plain_status {
+        response.extensions_mut().insert(ReasonPhrase::from_static(error.reason_phrase().as_bytes()));
+    }
+    let body = if asker.wants_page {
+        let facts =
+            pages::ErrorPageFacts { help_url: &help_url, request_id: &asker.request_id, retry_after };
+        pages::error_page(error, &facts).into_bytes()
+    } else {
+        let body = ErrorBody {
+            status: error.code(),
+            error: error.message(),
+            is_user_error: error.is_user_error(),
+            result: None,
+            name: error.name(),
+            temporary: error.is_temporary(),
+            retry_after_sec: retry_after,
+            help_url: &help_url,
+            request_id: asker.request_id.as_str(),
+        };
+        serde_json::to_vec(&body).unwrap_or_default()
+    };
+    let headers = response.headers_mut();
+    headers.insert(wire::ERROR_HEADER, HeaderValue::from(error.code()));
+    if let Some(seconds) = retry_after {
+        headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(header::VARY, HeaderValue::from_static("Accept"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
+    if asker.wants_page {
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
+        headers.insert(header::CONTENT_SECURITY_POLICY, pages::ERROR_PAGE_POLICY.clone());
+        headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    } else {
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    }
+    if error == RelayError::ConnectionRevoked && asker.wants_page {
+        // A printer's page may have left a service worker or a cache behind that would outlive the revocation.
+        headers.insert("clear-site-data", HeaderValue::from_static("\"cache\", \"storage\""));
+    }
+    if asker.is_app_host {
+        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+        let exposed = HeaderValue::from_static("X-Spoolway-Error, Retry-After");
+        headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, exposed);
+    }
+    close_if_in_doubt(headers, asker);
+    if !asker.is_head {
+        *response.body_mut() = RelayBody::Full(Bytes::from(body));
+    }
+    response
+}
+
+/// A short text in ordinary HTTP, for what goes wrong before a connection is even identified.
+pub(crate) fn plain_response(status: StatusCode, text: &str) -> Response<RelayBody> {
+    let mut response = Response::new(RelayBody::Full(Bytes::from(format!("{text}\n"))));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    response
+}
+
+/// What follows a body that was not read, or an upgrade that was not granted, may be taken for the next request.
+fn close_if_in_doubt(headers: &mut HeaderMap, asker: &Asker) {
+    if asker.is_http1 && (asker.has_body || asker.is_upgrade) {
+        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+}
+
+/// Whether `Accept` names `text/html` with a higher weight than JSON (RFC 9110 §12.5.1).
+pub(crate) fn prefers_html(headers: &HeaderMap) -> bool {
+    let mut html = 0.0_f32;
+    let mut json = 0.0_f32;
+    for value in headers.get_all(header::ACCEPT) {
+        let Ok(value) = value.to_str() else { continue };
+        for range in value.split(',') {
+            let mut parameters = range.split(';').map(str::trim);
+            let kind = parameters.next().unwrap_or_default().to_ascii_lowercase();
+            let weight = parameters
+                .find_map(|parameter| parameter.strip_prefix("q=").or_else(|| parameter.strip_prefix("Q=")))
+                .map_or(1.0, |weight| weight.parse().unwrap_or(0.0));
+            match kind.as_str() {
+                "text/html" => html = html.max(weight),
+                "application/json" => json = json.max(weight),
+                _ => {}
+            }
+        }
+    }
+    html > json
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_is_sent_only_where_html_is_named_and_preferred() {
+        for (accept, expected) in [
+            (None, false),
+            (Some("*/*"), false),
+            (Some("text/html"), true),
+            (Some("text/html,application/xhtml+xml;q=0.9,*/*;q=0.8"), true),
+            (Some("application/json, text/html"), false),
+            (Some("application/json;q=0.5, text/html"), true),
+            (Some("text/html;q=0"), false),
+            (Some("TEXT/HTML; Q=0.3"), true),
+            (Some("text/*"), false),
+        ] {
+            let mut headers = HeaderMap::new();
+            if let Some(accept) = accept {
+                headers.insert(header::ACCEPT, HeaderValue::from_static(accept));
+            }
+            assert_eq!(prefers_html(&headers), expected, "{accept:?}");
+        }
+    }
+}
