@@ -15,26 +15,22 @@ from .process import Process, clean_environment
 class Service:
     """`spoolway serve` on a loopback port, which it keeps over restarts."""
 
-    def __init__(self, directory: Path, tls=None, domain: str | None = None, log_filter: str = "info", arguments=()):
+    def __init__(self, directory: Path, tls=None, data: Path | None = None, log_filter: str = "info"):
         self.directory = directory
         self.data = data or directory / "data"
         # What else the process finds in its environment.
         self.environment: dict[str, str] = {}
         self.log = directory / "service.log"
         self.tls = tls
-        self.domain_name = domain
         self.log_filter = log_filter
-        self.arguments = list(arguments)
         self.port = 0
         self.process: Process | None = None
         self.metrics_url = ""
 
     def start(self) -> "Service":
         command = [paths.SERVICE, "serve", "--listen", f"127.0.0.1:{self.port}", "--data", self.data]
-        command += ["--metrics-listen", "127.0.0.1:0", *self.arguments]
+        command += ["--metrics-listen", "127.0.0.1:0"]
         environment = {"SPOOLWAY_LOG": self.log_filter, "RUST_BACKTRACE": "1", **self.environment}
-        if self.domain_name:
-            command += ["--domain", self.domain_name]
         if self.tls:
             environment |= {
                 "SPOOLWAY_TLS__CERTIFICATE": str(self.tls.certificate),

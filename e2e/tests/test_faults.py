@@ -1,4 +1,4 @@
-"""A disk that is full (R6) and a clock that jumps (R8): nothing ends, nothing is corrupted, and no doubt becomes a 603."""
+"""A full disk (R6) and a clock that jumps (R8): nothing ends, nothing is corrupted, and no doubt becomes a 603."""
 
 import sqlite3
 import subprocess
