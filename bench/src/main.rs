@@ -54,6 +54,9 @@ struct Arguments {
     /// Idle agents that are connected at once [default: 500, or 200 with --quick]
     #[arg(long)]
     agents: Option<usize>,
+    /// Give the nginx in between buffers of so many KiB in place of its own 4 and 16
+    #[arg(long, value_name = "KIB")]
+    nginx_buffers: Option<u32>,
     /// Print the comparison as a Markdown table too
     #[arg(long)]
     markdown: bool,
@@ -128,7 +131,7 @@ async fn run(arguments: &Arguments) -> Result<Report> {
             }
         }
     }
-    Report::new(samples.rows(), n_rounds, arguments.quick)
+    Report::new(samples.rows(), n_rounds, arguments.quick, arguments.nginx_buffers)
 }
 
 impl Arguments {
@@ -164,7 +167,7 @@ impl Ways {
                     service_processes: Vec::new(),
                 },
                 Route::Nginx => {
-                    let proxy = Nginx::proxy(directory, &[files_port, live_port])?;
+                    let proxy = Nginx::proxy(directory, &[files_port, live_port], arguments.nginx_buffers)?;
                     let processes = proxy.processes()?;
                     let target = Target {
                         route: Route::Nginx,

@@ -43,8 +43,15 @@ impl Nginx {
     }
 
     /// Starts a reverse proxy, with one port for each of `upstreams`, in their order.
-    pub(crate) fn proxy(directory: &Path, upstreams: &[u16]) -> Result<Self> {
+    /// `buffer_kibibytes` makes its buffers larger than nginx does by itself.
+    pub(crate) fn proxy(directory: &Path, upstreams: &[u16], buffer_kibibytes: Option<u32>) -> Result<Self> {
         let mut servers = PROXY_SETTINGS.to_owned();
+        if let Some(size) = buffer_kibibytes {
+            servers.push_str(&format!(
+                "proxy_buffer_size {size}k; proxy_buffers 8 {size}k; proxy_busy_buffers_size {size}k;\n\
+                 client_body_buffer_size {size}k;\n"
+            ));
+        }
         let mut ports = Vec::new();
         for upstream in upstreams {
             let port = free_port()?;
@@ -113,7 +120,7 @@ http {
 ";
 
 /// How OctoPrint's and Moonraker's own guides set nginx up in front of a printer, with connections to the origin kept
-/// open.
+/// open and nothing held back. Buffers have nginx's own sizes, unless asked for otherwise.
 const PROXY_SETTINGS: &str = "\
 map $http_upgrade $connection_upgrade { default upgrade; '' ''; }
 proxy_http_version 1.1;
@@ -125,10 +132,6 @@ proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
 proxy_set_header X-Forwarded-Proto $scheme;
 proxy_buffering off;
 proxy_request_buffering off;
-proxy_buffer_size 64k;
-proxy_buffers 8 64k;
-proxy_busy_buffers_size 64k;
-client_body_buffer_size 64k;
 proxy_read_timeout 1h;
 ";
 

@@ -23,6 +23,8 @@ pub(crate) struct Report {
     commit: Option<String>,
     machine: Machine,
     nginx: String,
+    /// Set where nginx's buffers in between are not of its own sizes.
+    nginx_buffer_kibibytes: Option<u32>,
     n_rounds: usize,
     quick: bool,
     rows: Vec<Row>,
@@ -37,13 +39,19 @@ struct Machine {
 }
 
 impl Report {
-    pub(crate) fn new(rows: Vec<Row>, n_rounds: usize, quick: bool) -> Result<Self> {
+    pub(crate) fn new(
+        rows: Vec<Row>,
+        n_rounds: usize,
+        quick: bool,
+        nginx_buffer_kibibytes: Option<u32>,
+    ) -> Result<Self> {
         let taken_at = SystemTime::now().duration_since(UNIX_EPOCH).context("read the clock")?;
         Ok(Self {
             taken_at_unix_seconds: taken_at.as_secs(),
             commit: commit(),
             machine: Machine::here(),
             nginx: nginx::version()?,
+            nginx_buffer_kibibytes,
             n_rounds,
             quick,
             rows,
@@ -105,8 +113,10 @@ impl Report {
     pub(crate) fn caption(&self) -> String {
         let Machine { processor, n_cores, kernel } = &self.machine;
         let commit = self.commit.as_deref().unwrap_or("unknown");
+        let buffers =
+            self.nginx_buffer_kibibytes.map(|size| format!(" with buffers of {size} KiB")).unwrap_or_default();
         format!(
-            "commit {commit}, {}, {processor}, {n_cores} cores, Linux {kernel}, median of {} rounds, all over loopback",
+            "commit {commit}, {}{buffers}, {processor}, {n_cores} cores, Linux {kernel}, median of {} rounds, all over loopback",
             self.nginx, self.n_rounds
         )
     }
