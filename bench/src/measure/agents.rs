@@ -1,6 +1,5 @@
 //! Many agents that have nothing to do: what each costs the service, and how fast they come.
 
-use std::fmt::Write;
 use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -20,16 +19,18 @@ pub(crate) async fn idle_agents(binaries: &Binaries, directory: &Path, pace: Pac
     let directory = directory.join("many");
     let service = Service::start(binaries, &directory)?;
     let configuration = directory.join("agents.toml");
-    let mut text = format!("server = {:?}\nca = {:?}\n", service.agent_address(), service.certificate());
+    let mut text = format!(
+        "server = {:?}\nca = {:?}\ndata = {:?}\n",
+        service.agent_address(),
+        service.certificate(),
+        directory.join("agents")
+    );
     for index in 0..pace.n_agents {
-        let printer = service.add_printer(&format!("printer {index}"))?;
+        let name = format!("printer {index}");
+        let token = service.add_printer(&name)?.token;
         // Nothing listens there; an idle agent stays connected all the same.
-        write!(
-            text,
-            "[[printers]]\nurl = \"http://127.0.0.1:9\"\ntoken = {:?}\ndata = {:?}\n",
-            printer.token,
-            directory.join(format!("agent-{index}"))
-        )?;
+        let entry = format!("[[printer]]\nname = {name:?}\nurl = \"http://127.0.0.1:9\"\ntoken = {token:?}\n");
+        text.push_str(&entry);
     }
     fs::write(&configuration, text).context("configure the agents")?;
 
