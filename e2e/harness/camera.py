@@ -32,6 +32,7 @@ class Frames:
     def __init__(self, target, path: str = "/webcam/?action=stream"):
         self.connection, self.response = target.send("GET", path)
         self.status = self.response.status
+        self.buffer = b""
         self.content_type = self.response.headers.get("Content-Type", "")
         self.boundary = self.content_type.partition("boundary=")[2].strip('"').encode()
 
@@ -47,14 +48,24 @@ class Frames:
         while (line := self._line().strip()) != b"":
             name, _, value = line.decode().partition(":")
             headers[name.lower()] = value.strip()
-        picture = self.response.read(int(headers["content-length"]))
+        length = int(headers["content-length"])
+        while len(self.buffer) < length:
+            self._fill()
+        picture, self.buffer = self.buffer[:length], self.buffer[length:]
         return headers, picture
 
     def _line(self) -> bytes:
-        line = self.response.readline()
-        if not line:
-            raise EOFError("the stream ended in order")
+        while b"\n" not in self.buffer:
+            self._fill()
+        line, _, self.buffer = self.buffer.partition(b"\n")
         return line
+
+    def _fill(self):
+        # `readline` of Python's client takes a cut chunked body for one that ended, `read1` does not.
+        part = self.response.read1(65536)
+        if not part:
+            raise EOFError("the stream ended in order")
+        self.buffer += part
 
     def close(self):
         self.connection.close()

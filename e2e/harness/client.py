@@ -162,12 +162,13 @@ class Download:
 
     target: Target
     path: str
+    headers: dict[str, str] = field(default_factory=dict)
     received: int = 0
     digest: "hashlib._Hash" = field(default_factory=hashlib.sha256)
     failure: str = ""
 
     def __post_init__(self):
-        self.connection, self.response = self.target.send("GET", self.path, timeout=60)
+        self.connection, self.response = self.target.send("GET", self.path, self.headers, timeout=60)
         self.status = self.response.status
 
     def read(self, length: int) -> bool:

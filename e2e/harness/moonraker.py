@@ -77,6 +77,7 @@ class Moonraker:
     """Moonraker at `direct_url`, its front at `url`."""
 
     software = "moonraker"
+    headers: dict[str, str] = {}
 
     def __init__(self, directory: Path, seconds_per_print: float = 3):
         self.directory = directory

@@ -75,6 +75,8 @@ class OctoPrint:
     """The software, its front and its camera; `url` is where an agent finds them."""
 
     software = "octoprint"
+    # What a program sends to be let in by OctoPrint itself.
+    headers = {"X-Api-Key": API_KEY}
 
     def __init__(self, directory: Path):
         self.directory = directory

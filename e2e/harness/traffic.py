@@ -6,7 +6,6 @@ import http.client
 from .camera import Frames
 from .client import Download, Target, Upload, close_code
 from .moonraker import JsonRpc
-from .octoprint import API_KEY
 
 # More than all buffers between printer and visitor can hold, so that a transfer that is read slowly is still going on.
 DOWNLOAD_BYTES = 64 * 1024 * 1024
@@ -17,7 +16,7 @@ class DownloadUnderway:
     def __init__(self, target: Target, software, content: bytes):
         self.sha256 = hashlib.sha256(content).hexdigest()
         path = software.offer("large.cfg" if software.software == "moonraker" else "large.gcode", content)
-        self.download = Download(target, path)
+        self.download = Download(target, path, software.headers)
         assert self.download.status == 200
         assert self.download.read(READ_BYTES)
 
@@ -32,12 +31,10 @@ class DownloadUnderway:
 
 class UploadUnderway:
     def __init__(self, target: Target, software, content: bytes):
-        headers, fields = {}, {}
-        if software.software == "octoprint":
-            path, headers = "/api/files/local", {"X-Api-Key": API_KEY}
-        else:
+        path, fields = "/api/files/local", {}
+        if software.software == "moonraker":
             path, fields = "/server/files/upload", {"root": "gcodes"}
-        self.upload = Upload(target, path, "file", "cut.gcode", content, headers, fields)
+        self.upload = Upload(target, path, "file", "cut.gcode", content, software.headers, fields)
         self.upload.send(len(content) // 2)
 
     def outcome(self):

@@ -9,7 +9,6 @@ import pytest
 from harness.agent import Agent
 from harness.camera import Frames
 from harness.client import Download, close_code
-from harness.octoprint import API_KEY
 from harness.process import wait_for
 from harness.traffic import DOWNLOAD_BYTES
 
@@ -36,7 +35,7 @@ class Open:
     def __init__(self, target, octoprint, content):
         self.websocket = target.websocket("/sockjs/333/admin/websocket")
         assert self.websocket.recv(timeout=30) == "o"
-        self.download = Download(target, octoprint.offer("admin.gcode", content))
+        self.download = Download(target, octoprint.offer("admin.gcode", content), octoprint.headers)
         assert self.download.status == 200 and self.download.read(1024 * 1024)
 
     def is_cut(self, code: int, since: float, what: str):
@@ -226,13 +225,13 @@ def test_limits_of_a_plan_hold(service, tenant, octoprint):
     )
     app = tenant.printer.app()
     # With OctoPrint's own key, since a session would need its large page.
-    key = {"X-Api-Key": API_KEY}
+    key = octoprint.headers
     assert app.get("/api/version", key).status == 200
     service.admin("user", "set-plan", tenant.owner, "limited")
     path = octoprint.offer("over.gcode", b"x" * 200_001)
-    wait_for(lambda: app.get(path).status == 607, PROMPT_SECONDS, "the download limit")
-    assert app.get(octoprint.offer("under.gcode", b"x" * 200_000)).status == 200
-    assert app.get(path, {"Range": "bytes=0-99"}).status == 206
+    wait_for(lambda: app.get(path, key).status == 607, PROMPT_SECONDS, "the download limit")
+    assert app.get(octoprint.offer("under.gcode", b"x" * 200_000), key).status == 200
+    assert app.get(path, {**key, "Range": "bytes=0-99"}).status == 206
 
     refused = app.request("POST", "/api/files/local", key, b"x" * 100_001)
     assert (refused.status, refused.error) == (608, "608")
