@@ -143,7 +143,14 @@ class Target:
     def websocket(self, path: str, headers=None, timeout: float = 30, **options):
         """An open WebSocket."""
         sent = {**self.authorization(), **(headers or {})}
-        options = {"compression": None, "max_size": None, "ping_interval": None, "proxy": None, **options}
+        options = {
+            "compression": None,
+            "max_size": None,
+            "ping_interval": None,
+            "proxy": None,
+            "legacy": True,
+            **options,
+        }
         connection = self.socket(timeout)
         # Always `ws`: the library then leaves the socket, which speaks TLS by itself where needed, alone.
         return websockets.sync.client.connect(
