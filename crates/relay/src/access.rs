@@ -292,7 +292,8 @@ impl ApiKey {
 fn read_api_key(uri: &Uri) -> Option<ApiKey> {
     uri.query()?.split('&').find_map(|pair| {
         let (name, value) = pair.split_once('=')?;
-        let decode = |text: &str| percent_encoding::percent_decode_str(text).decode_utf8().ok().map(|text| text.into_owned());
+        let decode =
+            |text: &str| percent_encoding::percent_decode_str(text).decode_utf8().ok().map(|text| text.into_owned());
         (decode(name)? == wire::API_KEY_QUERY).then(|| decode(value)).flatten().map(ApiKey)
     })
 }

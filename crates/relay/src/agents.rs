@@ -9,9 +9,7 @@ use cluster::Registration;
 use http::{Request, Response};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
-use model::link::{
-    AgentEvent, Hello, MIN_PROTOCOL_VERSION, PROTOCOL_VERSION, Refusal, RefusalReason, Welcome,
-};
+use model::link::{AgentEvent, Hello, MIN_PROTOCOL_VERSION, PROTOCOL_VERSION, Refusal, RefusalReason, Welcome};
 use model::{PrinterId, Secret};
 use store::{AgentAuth, AgentSeen, EnrolOutcome};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -61,7 +59,8 @@ impl Relay {
             Ok(identified) => identified,
             Err(refusal) => {
                 tracing::info!(reason = ?refusal.reason, printer = ?arrival.hello.printer_id, "refused an agent");
-                metrics::counter!("spoolway_agent_refusals_total", "reason" => reason_label(refusal.reason)).increment(1);
+                metrics::counter!("spoolway_agent_refusals_total", "reason" => reason_label(refusal.reason))
+                    .increment(1);
                 return refusal_response(&refusal);
             }
         };
@@ -163,7 +162,12 @@ impl Relay {
         };
         let link: Arc<dyn Link> = Arc::new(NativeLink::new(client.clone(), Arc::clone(&state)));
         let (registration, replaced) = self.directory.register(&printer, Arc::clone(&link));
-        let before = if let Some(replaced) = &replaced { replaced.close_when_idle(); "connected" } else { "away" };
+        let before = if let Some(replaced) = &replaced {
+            replaced.close_when_idle();
+            "connected"
+        } else {
+            "away"
+        };
         metrics::counter!("spoolway_agent_connects_total", "before" => before).increment(1);
         metrics::gauge!("spoolway_agents").increment(1.0);
         tracing::info!(%printer, agent_version = hello.agent_version, software = hello.printer.software, "agent connected");

@@ -230,7 +230,11 @@ mod tests {
             (v2, "/", &[], Err(Missing)),
         ] {
             let outcome = Authority::of_request(&parts(version, target, hosts));
-            assert_eq!(outcome.map(|authority| authority.to_string()), expected.map(str::to_owned), "{target} {hosts:?}");
+            assert_eq!(
+                outcome.map(|authority| authority.to_string()),
+                expected.map(str::to_owned),
+                "{target} {hosts:?}"
+            );
         }
     }
 
@@ -239,10 +243,48 @@ mod tests {
         let long_label = format!("{}.d.example", "a".repeat(64));
         let long_name = "a.".repeat(127) + "aa";
         for bad in [
-            "", ".", "..", "a..b", ".a", "a b", "a/x", "a?x", "a#x", "u@a", "u:p@a", "a:b", "a:123456", "a:99999", "a:-1",
-            "a:+1", "a: 1", "a:1:2", "a,b", "a\\b", "a%2eb", "a*b", "[::1", "::1", "[::1]x", "[]", "[a]", "a\tb", "a;b",
-            "(a)", "<a>", "a'b", "a\"b", "é.example", "a..", "[::1]:x", "http://a", "a&b", "a=b", "a!b",
-            &long_label, &long_name,
+            "",
+            ".",
+            "..",
+            "a..b",
+            ".a",
+            "a b",
+            "a/x",
+            "a?x",
+            "a#x",
+            "u@a",
+            "u:p@a",
+            "a:b",
+            "a:123456",
+            "a:99999",
+            "a:-1",
+            "a:+1",
+            "a: 1",
+            "a:1:2",
+            "a,b",
+            "a\\b",
+            "a%2eb",
+            "a*b",
+            "[::1",
+            "::1",
+            "[::1]x",
+            "[]",
+            "[a]",
+            "a\tb",
+            "a;b",
+            "(a)",
+            "<a>",
+            "a'b",
+            "a\"b",
+            "é.example",
+            "a..",
+            "[::1]:x",
+            "http://a",
+            "a&b",
+            "a=b",
+            "a!b",
+            &long_label,
+            &long_name,
         ] {
             assert_eq!(bad.parse::<Authority>(), Err(AuthorityError::Malformed), "{bad:?}");
         }

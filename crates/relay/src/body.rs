@@ -38,9 +38,9 @@ impl Body for RelayBody {
             Self::Empty => Poll::Ready(None),
             Self::Full(bytes) if bytes.is_empty() => Poll::Ready(None),
             Self::Full(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
-            Self::Relayed(body) => {
-                Pin::new(body).poll_frame(cx).map(|frame| frame.map(|frame| frame.map_err(|BrokenOff(error)| error.into())))
-            }
+            Self::Relayed(body) => Pin::new(body)
+                .poll_frame(cx)
+                .map(|frame| frame.map(|frame| frame.map_err(|BrokenOff(error)| error.into()))),
             Self::Site(body) => Pin::new(body).poll_frame(cx),
         }
     }

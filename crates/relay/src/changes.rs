@@ -66,7 +66,8 @@ impl Relay {
                 self.close_if_removed(&printer).await?;
             }
         }
-        let affected = self.sessions.select(|session| changes.iter().any(|change| concerns(change, &session.connection)));
+        let affected =
+            self.sessions.select(|session| changes.iter().any(|change| concerns(change, &session.connection)));
         let mut sessions_by_connection: HashMap<ConnectionId, Vec<Arc<Session>>> = HashMap::new();
         for session in affected {
             sessions_by_connection.entry(session.connection.id.clone()).or_default().push(session);

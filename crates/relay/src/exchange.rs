@@ -11,9 +11,9 @@ use model::RelayError;
 use thiserror::Error;
 use tokio::time::Sleep;
 
-pub(crate) use crate::sessions::Activity;
 use crate::link::{LinkBody, LinkBodyError};
 use crate::metrics;
+pub(crate) use crate::sessions::Activity;
 use crate::sessions::SessionGuard;
 use crate::webcam::{BoundaryFinder, RunningStream};
 

@@ -65,8 +65,7 @@ impl FrameHead {
             length += 4;
             Some(mask)
         };
-        let head =
-            Self { fin: first & FIN != 0, reserved: first & RESERVED_BITS, opcode: first & 0x0f, mask, payload };
+        let head = Self { fin: first & FIN != 0, reserved: first & RESERVED_BITS, opcode: first & 0x0f, mask, payload };
         Some((head, length))
     }
 

@@ -6,7 +6,10 @@ use model::RelayError;
 
 /// Describes every metric, for the exporter's help lines.
 pub fn describe() {
-    metrics::describe_counter!("spoolway_requests_total", "Relayed requests by kind of connection and status or error code");
+    metrics::describe_counter!(
+        "spoolway_requests_total",
+        "Relayed requests by kind of connection and status or error code"
+    );
     metrics::describe_counter!("spoolway_broken_off_total", "Responses and WebSockets that were cut, by error code");
     metrics::describe_counter!("spoolway_bytes_to_visitors_total", "Bytes of bodies and frames sent to visitors");
     metrics::describe_counter!("spoolway_bytes_from_visitors_total", "Bytes of bodies received from visitors");

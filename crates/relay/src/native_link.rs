@@ -290,9 +290,9 @@ impl Body for NativeBody {
         mut self: std::pin::Pin<&mut Self>,
         cx: &mut std::task::Context<'_>,
     ) -> std::task::Poll<Option<Result<Frame<Bytes>, LinkBodyError>>> {
-        std::pin::Pin::new(&mut self.body).poll_frame(cx).map_err(|error| {
-            if error.is_reset() { LinkBodyError::BrokeOff } else { LinkBodyError::Lost }
-        })
+        std::pin::Pin::new(&mut self.body)
+            .poll_frame(cx)
+            .map_err(|error| if error.is_reset() { LinkBodyError::BrokeOff } else { LinkBodyError::Lost })
     }
 
     fn is_end_stream(&self) -> bool {

@@ -115,7 +115,9 @@ fn is_same_origin<B>(request: &Request<B>, visitor: &Visitor) -> bool {
     match request.headers().get(header::ORIGIN).map(|origin| origin.to_str()) {
         None => true,
         Some(Ok(origin)) => origin.split_once("://").is_some_and(|(_, authority)| {
-            authority.parse::<crate::authority::Authority>().is_ok_and(|origin| origin.host() == visitor.authority.host())
+            authority
+                .parse::<crate::authority::Authority>()
+                .is_ok_and(|origin| origin.host() == visitor.authority.host())
         }),
         Some(Err(_)) => false,
     }

@@ -1,13 +1,13 @@
 //! The relay as a whole.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 use cluster::Directory;
 use ipnet::IpNet;
 use model::PrinterId;
 use store::Store;
+use tokio_util::sync::CancellationToken;
 
 use crate::access::Access;
 use crate::authority::SiteNames;
@@ -44,7 +44,8 @@ pub struct Relay {
     pub(crate) access: Access,
     pub(crate) sessions: Arc<Sessions>,
     pub(crate) webcams: WebcamMeters,
-    draining: AtomicBool,
+    /// Cancelled when the service begins to end.
+    pub(crate) going_down: CancellationToken,
 }
 
 impl Relay {
@@ -60,7 +61,7 @@ impl Relay {
             trusted_proxies: options.trusted_proxies,
             sessions: Arc::default(),
             webcams: WebcamMeters::default(),
-            draining: AtomicBool::new(false),
+            going_down: CancellationToken::new(),
         });
         tokio::spawn(changes::follow(Arc::downgrade(&relay)));
         let sweeping = Arc::downgrade(&relay);
@@ -93,12 +94,13 @@ impl Relay {
 
     /// Whether the relay is going down.
     pub fn is_draining(&self) -> bool {
-        self.draining.load(Ordering::Acquire)
+        self.going_down.is_cancelled()
     }
 
-    /// Prepares for the end: agents are told to connect anew within `spread`, no new ones are taken.
+    /// Prepares for the end: agents are told to connect anew within `spread`, no new ones are taken, and WebSockets,
+    /// which may last forever, are closed so that their clients come back to the next process.
     pub fn start_draining(&self, spread: Duration) {
-        self.draining.store(true, Ordering::Release);
+        self.going_down.cancel();
         for (_, link) in self.directory.links_here() {
             link.drain(spread);
         }

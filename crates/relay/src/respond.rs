@@ -94,8 +94,7 @@ pub(crate) fn failure_response(failure: Failure, asker: &Asker, names: &SiteName
         response.extensions_mut().insert(ReasonPhrase::from_static(error.reason_phrase().as_bytes()));
     }
     let body = if asker.wants_page {
-        let facts =
-            pages::ErrorPageFacts { help_url: &help_url, request_id: &asker.request_id, retry_after };
+        let facts = pages::ErrorPageFacts { help_url: &help_url, request_id: &asker.request_id, retry_after };
         pages::error_page(error, &facts).into_bytes()
     } else {
         let body = ErrorBody {

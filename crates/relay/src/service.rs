@@ -291,9 +291,12 @@ impl Relay {
             *response.status_mut() = StatusCode::OK;
         }
         let request_id = incident.asker.request_id.clone();
+        let going_down = self.going_down.clone();
         tokio::spawn(async move {
             match upgrade.await {
-                Ok(upgraded) => websocket::relay(TokioIo::new(upgraded), frames, Arc::clone(&guard.session)).await,
+                Ok(upgraded) => {
+                    websocket::relay(TokioIo::new(upgraded), frames, Arc::clone(&guard.session), going_down).await;
+                }
                 Err(error) => tracing::debug!(%request_id, %error, "a visitor left during the handshake"),
             }
             drop(guard);
@@ -303,10 +306,7 @@ impl Relay {
 }
 
 /// Waits for the link, but not beyond the end of what let the request in.
-async fn unless_cut<T>(
-    guard: &SessionGuard,
-    answer: impl Future<Output = Result<T, LinkError>>,
-) -> Result<T, Failure> {
+async fn unless_cut<T>(guard: &SessionGuard, answer: impl Future<Output = Result<T, LinkError>>) -> Result<T, Failure> {
     let cut = std::future::poll_fn(|cx| guard.session.poll_cut(cx));
     tokio::select! {
         biased;
@@ -367,7 +367,10 @@ fn preflight(parts: &Parts) -> Option<Response<RelayBody>> {
         headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, names);
     }
     headers.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
-    headers.insert(header::VARY, HeaderValue::from_static("Access-Control-Request-Method, Access-Control-Request-Headers"));
+    headers.insert(
+        header::VARY,
+        HeaderValue::from_static("Access-Control-Request-Method, Access-Control-Request-Headers"),
+    );
     Some(response)
 }
 

@@ -144,7 +144,8 @@ impl Sessions {
         let mut selected = Vec::new();
         for shard in &self.shards {
             let shard = shard.lock();
-            selected.extend(shard.iter().filter(|(_, session)| wanted(session)).map(|(_, session)| Arc::clone(session)));
+            selected
+                .extend(shard.iter().filter(|(_, session)| wanted(session)).map(|(_, session)| Arc::clone(session)));
         }
         selected
     }

@@ -197,10 +197,7 @@ mod tests {
     #[test]
     fn a_stream_is_cut_before_a_boundary_however_it_arrives() {
         let mut headers = HeaderMap::new();
-        headers.insert(
-            header::CONTENT_TYPE,
-            HeaderValue::from_static("multipart/x-mixed-replace; boundary=\"frame\""),
-        );
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("multipart/x-mixed-replace; boundary=\"frame\""));
         assert!(is_webcam_stream(&headers));
         let stream = b"jpegjpeg\r\n--frame\r\nContent-Type: image/jpeg\r\n\r\n";
         for step in 1..stream.len() {

@@ -13,6 +13,7 @@ use bytes::{Bytes, BytesMut};
 use model::RelayError;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 use tunnel::stream_io::h2_error;
 
 use crate::frames::{
@@ -38,11 +39,20 @@ enum End {
     Error(RelayError),
     /// The visitor went over a limit.
     Limit(LimitBroken),
+    /// The service is going down.
+    GoingDown,
 }
 
+/// RFC 6455 §7.4.1 and its registry: the server is restarting, come back.
+const SERVICE_RESTART: u16 = 1012;
+
 /// Joins a visitor's WebSocket with the printer's until either ends, or the session is cut.
-pub(crate) async fn relay<V>(visitor: V, printer: Box<dyn FrameStream>, session: Arc<Session>)
-where
+pub(crate) async fn relay<V>(
+    visitor: V,
+    printer: Box<dyn FrameStream>,
+    session: Arc<Session>,
+    going_down: CancellationToken,
+) where
     V: AsyncRead + AsyncWrite + Send + Unpin,
 {
     let (visitor_read, mut visitor_write) = tokio::io::split(visitor);
@@ -51,7 +61,7 @@ where
     let mut visitor_read = Some(visitor_read);
     let end = {
         let upstream = to_printer(&mut visitor_read, printer_write, pongs, &session);
-        let downstream = to_visitor(printer_read, &mut visitor_write, waiting_pongs, &session);
+        let downstream = to_visitor(printer_read, &mut visitor_write, waiting_pongs, &session, &going_down);
         tokio::select! {
             end = upstream => end,
             end = downstream => end,
@@ -63,6 +73,7 @@ where
             metrics::broken_off(*error);
             Some(close_frame(error.close_code(), error.name()))
         }
+        End::GoingDown => Some(close_frame(SERVICE_RESTART, "service restart")),
         End::Limit(limit) => Some(close_frame(limit.close_code(), "limit exceeded")),
     };
     let goodbye = async {
@@ -138,6 +149,7 @@ async fn to_visitor<V, P>(
     visitor: &mut WriteHalf<V>,
     mut waiting_pongs: mpsc::Receiver<Vec<u8>>,
     session: &Session,
+    going_down: &CancellationToken,
 ) -> End
 where
     V: AsyncRead + AsyncWrite,
@@ -169,6 +181,7 @@ where
         tokio::select! {
             biased;
             error = std::future::poll_fn(|cx| session.poll_cut(cx)) => return End::Error(error),
+            () = going_down.cancelled() => return End::GoingDown,
             Some(pong) = waiting_pongs.recv() => {
                 if visitor.write_all(&pong).await.is_err() || visitor.flush().await.is_err() {
                     return End::InOrder;

@@ -145,9 +145,18 @@ mod tests {
 
     const ENDS: &[(&str, Option<HeadFault>)] = &[
         ("GET / HTTP/1.1\r\nHost: a\r\n\r\n", None),
-        ("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n", Some(HeadFault::AmbiguousLength)),
-        ("POST / HTTP/1.1\r\nHost: a\r\ntransfer-encoding: chunked\r\nCONTENT-LENGTH: 5\r\n\r\n", Some(HeadFault::AmbiguousLength)),
-        ("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nContent-Length: 5\r\n\r\n", Some(HeadFault::AmbiguousLength)),
+        (
+            "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n",
+            Some(HeadFault::AmbiguousLength),
+        ),
+        (
+            "POST / HTTP/1.1\r\nHost: a\r\ntransfer-encoding: chunked\r\nCONTENT-LENGTH: 5\r\n\r\n",
+            Some(HeadFault::AmbiguousLength),
+        ),
+        (
+            "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nContent-Length: 5\r\n\r\n",
+            Some(HeadFault::AmbiguousLength),
+        ),
         ("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n", None),
         ("GET / HTTP/1.1\nHost: a\r\n\r\n", Some(HeadFault::BareLineFeed)),
         ("GET / HTTP/1.1\r\nHost: a\n\n", Some(HeadFault::BareLineFeed)),

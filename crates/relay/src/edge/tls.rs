@@ -129,4 +129,3 @@ impl Certificates {
         Arc::clone(&self.0.read())
     }
 }
-

@@ -1,0 +1,409 @@
+//! The configuration: built-in values, a TOML file, `SPOOLWAY_…` variables and flags, each over the one before.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+
+use clap::Args;
+use figment::Figment;
+use figment::providers::{Env, Format, Serialized, Toml};
+use figment::value::{Dict, Value};
+use ipnet::IpNet;
+use relay::Authority;
+use relay::edge::{CertificateFiles, DEFAULT_PER_ADDRESS};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use thiserror::Error;
+
+/// Where the service listens unless told otherwise.
+pub const DEFAULT_LISTEN: &str = "127.0.0.1:8080";
+
+/// Every key, for telling a misspelt one.
+const KEYS: [&str; 13] = [
+    "listen",
+    "domain",
+    "printers_domain",
+    "public_scheme",
+    "data",
+    "trusted_proxies",
+    "allow_plain_http",
+    "metrics_listen",
+    "max_connections",
+    "max_connections_per_address",
+    "tls.listen",
+    "tls.certificate",
+    "tls.key",
+];
+
+/// Settings that the command line can give.
+#[derive(Args, Clone, Debug, Default, Serialize)]
+pub struct ConfigFlags {
+    /// TOML file with settings; `docs/operating.md` lists them
+    #[arg(long, env = "SPOOLWAY_CONFIG", value_name = "FILE")]
+    #[serde(skip)]
+    pub config: Option<PathBuf>,
+    /// Address to listen on; port 0 picks a free one [default: 127.0.0.1:8080]
+    #[arg(long, value_name = "ADDR")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub listen: Option<String>,
+    /// Name under which visitors reach the service, with the port if it is not the usual one [default: localhost:PORT]
+    #[arg(long, value_name = "NAME")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub domain: Option<String>,
+    /// Directory of the database [default: ./data]
+    #[arg(long, value_name = "DIR")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub data: Option<PathBuf>,
+    /// Address on which Prometheus metrics are served; they are off without it
+    #[arg(long, value_name = "ADDR")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub metrics_listen: Option<String>,
+}
+
+/// A configuration that the service can start with.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Listens without TLS, unless `tls` is set and has no listener of its own.
+    pub listen: SocketAddr,
+    /// Whether `listen` was chosen by somebody.
+    pub listen_is_default: bool,
+    /// The site's name; made of the listener's port if absent.
+    pub domain: Option<Authority>,
+    /// The name that connections are below; the site's if absent.
+    pub printers_domain: Option<Authority>,
+    /// `http` or `https`, as visitors see it.
+    pub public_scheme: Option<String>,
+    /// Where the database is.
+    pub data: PathBuf,
+    /// Proxies that may name their visitors.
+    pub trusted_proxies: Vec<IpNet>,
+    /// Where metrics are served.
+    pub metrics_listen: Option<SocketAddr>,
+    /// Connections in all; derived from the limit of open files if absent.
+    pub max_connections: Option<usize>,
+    /// Connections from one address.
+    pub max_connections_per_address: usize,
+    /// Certificates, and where to listen with them if not on `listen`.
+    pub tls: Option<(CertificateFiles, Option<SocketAddr>)>,
+}
+
+/// Something in the configuration that the service cannot start with.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("`{key}`: {problem}")]
+pub struct Mistake {
+    /// The setting.
+    pub key: String,
+    /// What is wrong with it, and what that would lead to.
+    pub problem: String,
+}
+
+impl Config {
+    /// Reads the configuration.
+    ///
+    /// # Errors
+    /// All mistakes that were found, not only the first.
+    pub fn load(flags: &ConfigFlags) -> Result<Self, Vec<Mistake>> {
+        let mut figment = Figment::new();
+        if let Some(file) = &flags.config {
+            if !file.is_file() {
+                let problem = format!("`{}` is no file; nothing of it would be in force", file.display());
+                return Err(vec![Mistake { key: "--config".to_owned(), problem }]);
+            }
+            figment = figment.merge(Toml::file_exact(file));
+        }
+        let variables: Vec<&str> = KEYS.to_vec();
+        figment = figment
+            .merge(
+                Env::prefixed("SPOOLWAY_")
+                    .split("__")
+                    .filter(move |key| variables.iter().any(|known| key.as_str().eq_ignore_ascii_case(known))),
+            )
+            .merge(Serialized::defaults(flags));
+        let mut reader = Reader { figment, mistakes: Vec::new() };
+        reader.find_unknown_keys();
+        let config = reader.read();
+        if reader.mistakes.is_empty() { Ok(config) } else { Err(reader.mistakes) }
+    }
+}
+
+struct Reader {
+    figment: Figment,
+    mistakes: Vec<Mistake>,
+}
+
+impl Reader {
+    fn mistake(&mut self, key: &str, problem: impl Into<String>) {
+        self.mistakes.push(Mistake { key: key.to_owned(), problem: problem.into() });
+    }
+
+    fn find_unknown_keys(&mut self) {
+        let settings = match self.figment.extract::<Dict>() {
+            Ok(settings) => settings,
+            Err(error) => return self.mistake("configuration", format!("it cannot be read: {error}")),
+        };
+        let mut keys = Vec::new();
+        collect_keys(&settings, "", &mut keys);
+        for key in keys {
+            if !KEYS.contains(&key.as_str()) {
+                let problem = match KEYS.iter().find(|known| is_close(known, &key)) {
+                    Some(known) => format!("there is no such setting, so it would do nothing; did you mean `{known}`?"),
+                    None => "there is no such setting, so it would do nothing".to_owned(),
+                };
+                self.mistake(&key, problem);
+            }
+        }
+    }
+
+    /// A setting as it stands, if it is there and of the right type.
+    fn get<T: DeserializeOwned>(&mut self, key: &str, expected: &str) -> Option<T> {
+        let value = self.figment.find_value(key).ok()?;
+        match value.deserialize::<T>() {
+            Ok(value) => Some(value),
+            Err(_) => {
+                self.mistake(key, format!("expected {expected}; the service does not start with a guess"));
+                None
+            }
+        }
+    }
+
+    /// A setting that is written as text and has a form of its own.
+    fn parse<T>(&mut self, key: &str, parse: impl Fn(&str) -> Result<T, String>) -> Option<T> {
+        // `8080` in a variable becomes a number on the way here.
+        let text = match self.figment.find_value(key).ok()? {
+            Value::String(_, text) => text,
+            Value::Num(_, number) => {
+                number.to_i128().map_or_else(|| format!("{number:?}"), |number| number.to_string())
+            }
+            other => {
+                self.mistake(key, format!("expected text, found {other:?}"));
+                return None;
+            }
+        };
+        if text.is_empty() {
+            return None;
+        }
+        match parse(&text) {
+            Ok(value) => Some(value),
+            Err(problem) => {
+                self.mistake(key, problem);
+                None
+            }
+        }
+    }
+
+    fn address(&mut self, key: &str) -> Option<SocketAddr> {
+        self.parse(key, |text| {
+            text.parse().map_err(|_| {
+                format!(
+                    "`{text}` is no address and port like `127.0.0.1:8080` or `[::]:443`; nothing could be listened on"
+                )
+            })
+        })
+    }
+
+    fn name(&mut self, key: &str) -> Option<Authority> {
+        self.parse(key, |text| {
+            text.parse::<Authority>().map_err(|_| {
+                format!("`{text}` is no host name with an optional port, like `spoolway.example`; no visitor could be told apart by it")
+            })
+        })
+    }
+
+    fn read(&mut self) -> Config {
+        let default_listen: SocketAddr = DEFAULT_LISTEN.parse().expect("the built-in address is valid");
+        let listen = self.address("listen");
+        let domain = self.name("domain");
+        let printers_domain = self.name("printers_domain");
+        let public_scheme = self.parse("public_scheme", |text| match text {
+            "http" | "https" => Ok(text.to_owned()),
+            _ => Err(format!("`{text}` is neither `http` nor `https`; the URLs given to apps would not work")),
+        });
+        let data = self.get("data", "the path of a directory").unwrap_or_else(|| PathBuf::from("./data"));
+        let trusted_proxies = self.networks();
+        let metrics_listen = self.address("metrics_listen");
+        let max_connections = self.get("max_connections", "a number of connections");
+        if max_connections == Some(0) {
+            self.mistake("max_connections", "with 0 nobody could connect");
+        }
+        let max_connections_per_address =
+            self.get("max_connections_per_address", "a number of connections").unwrap_or(DEFAULT_PER_ADDRESS);
+        let tls = self.tls();
+        let allow_plain_http = self.get("allow_plain_http", "`true` or `false`").unwrap_or(false);
+        let address = listen.unwrap_or(default_listen);
+        let listens_plainly = tls.as_ref().is_none_or(|(_, listener)| listener.is_some());
+        if listens_plainly && !address.ip().is_loopback() && trusted_proxies.is_empty() && !allow_plain_http {
+            self.mistake(
+                "listen",
+                format!(
+                    "`{address}` can be reached from other machines without TLS, so credentials and pictures would cross \
+                     the network readable; set `tls.certificate` and `tls.key`, or `trusted_proxies` if a proxy in front \
+                     speaks TLS, or `allow_plain_http = true` if you accept that"
+                ),
+            );
+        }
+        Config {
+            listen: address,
+            listen_is_default: listen.is_none(),
+            domain,
+            printers_domain,
+            public_scheme,
+            data,
+            trusted_proxies,
+            metrics_listen,
+            max_connections,
+            max_connections_per_address,
+            tls,
+        }
+    }
+
+    fn networks(&mut self) -> Vec<IpNet> {
+        let texts = match self.figment.find_value("trusted_proxies") {
+            Err(_) => return Vec::new(),
+            // A variable may hold several, set apart by commas.
+            Ok(Value::String(_, text)) => text.split(',').map(|text| text.trim().to_owned()).collect(),
+            Ok(value) => match value.deserialize::<Vec<String>>() {
+                Ok(texts) => texts,
+                Err(_) => {
+                    self.mistake("trusted_proxies", "expected a list of addresses like `[\"10.0.0.0/8\", \"::1\"]`");
+                    return Vec::new();
+                }
+            },
+        };
+        let mut networks = Vec::new();
+        for text in texts.iter().filter(|text| !text.is_empty()) {
+            match text.parse::<IpNet>().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from)) {
+                Some(network) => networks.push(network),
+                None => self.mistake(
+                    "trusted_proxies",
+                    format!(
+                        "`{text}` is no address or network; the visitors of that proxy would all seem to be the proxy"
+                    ),
+                ),
+            }
+        }
+        networks
+    }
+
+    fn tls(&mut self) -> Option<(CertificateFiles, Option<SocketAddr>)> {
+        let certificate: Option<PathBuf> = self.get("tls.certificate", "the path of a PEM file");
+        let key: Option<PathBuf> = self.get("tls.key", "the path of a PEM file");
+        let listen = self.address("tls.listen");
+        match (certificate, key) {
+            (Some(certificate), Some(key)) => {
+                let files = CertificateFiles { certificate, key };
+                if let Err(error) = files.load() {
+                    let cause = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
+                    self.mistake("tls.certificate", format!("{error}: {cause}; no visitor could connect"));
+                }
+                Some((files, listen))
+            }
+            (None, None) => {
+                if listen.is_some() {
+                    self.mistake("tls.listen", "needs `tls.certificate` and `tls.key`; nobody could connect there");
+                }
+                None
+            }
+            (Some(_), None) => {
+                self.mistake("tls.key", "is missing beside `tls.certificate`; TLS needs both");
+                None
+            }
+            (None, Some(_)) => {
+                self.mistake("tls.certificate", "is missing beside `tls.key`; TLS needs both");
+                None
+            }
+        }
+    }
+}
+
+fn collect_keys(settings: &Dict, prefix: &str, keys: &mut Vec<String>) {
+    for (name, value) in settings {
+        let key = format!("{prefix}{name}");
+        match value {
+            Value::Dict(_, inner) if KEYS.iter().any(|known| known.starts_with(&format!("{key}."))) => {
+                collect_keys(inner, &format!("{key}."), keys);
+            }
+            _ => keys.push(key),
+        }
+    }
+}
+
+/// Whether two keys differ by a slip: a dash for an underscore, or a letter or two.
+fn is_close(known: &str, key: &str) -> bool {
+    let plain = |text: &str| text.replace(['-', '.'], "_").to_ascii_lowercase();
+    let (known, key) = (plain(known), plain(key));
+    if known == key {
+        return true;
+    }
+    let shared = known.chars().zip(key.chars()).take_while(|(a, b)| a == b).count();
+    let shared_end = known.chars().rev().zip(key.chars().rev()).take_while(|(a, b)| a == b).count();
+    let longest = known.len().max(key.len());
+    longest > 3 && shared + shared_end + 2 >= longest
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
+    use std::io::Write;
+
+    use super::*;
+
+    fn load(toml: &str) -> Result<Config, Vec<Mistake>> {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(toml.as_bytes()).unwrap();
+        Config::load(&ConfigFlags { config: Some(file.path().to_owned()), ..ConfigFlags::default() })
+    }
+
+    fn mistaken_keys(toml: &str) -> Vec<String> {
+        load(toml).err().unwrap_or_default().into_iter().map(|mistake| mistake.key).collect()
+    }
+
+    #[test]
+    fn an_empty_file_is_the_built_in_configuration() {
+        let config = load("").unwrap();
+        assert_eq!(config.listen.to_string(), DEFAULT_LISTEN);
+        assert!(config.listen_is_default && config.domain.is_none() && config.tls.is_none());
+    }
+
+    #[test]
+    fn every_mistake_is_named_by_its_key() {
+        let keys = mistaken_keys(
+            "listen = 'here'\ndomain = 'a b'\npublic_scheme = 'ftp'\ntrusted_proxies = ['10.0.0.0/99']\n\
+             max_connections = 0\nmetrics-listen = '127.0.0.1:1'\n[tls]\nkey = '/nowhere'\nlisten = 'x'\n",
+        );
+        for expected in [
+            "metrics-listen",
+            "listen",
+            "domain",
+            "public_scheme",
+            "trusted_proxies",
+            "max_connections",
+            "tls.listen",
+            "tls.certificate",
+        ] {
+            assert!(keys.iter().any(|key| key == expected), "{expected} is not among {keys:?}");
+        }
+    }
+
+    #[test]
+    fn a_misspelt_key_is_told_its_name() {
+        let mistakes = load("domian = 'a'\ntrusted-proxies = []\nx = 1").unwrap_err();
+        let of = |key: &str| mistakes.iter().find(|mistake| mistake.key == key).unwrap().problem.clone();
+        assert!(of("domian").contains("`domain`"));
+        assert!(of("trusted-proxies").contains("`trusted_proxies`"));
+        assert!(!of("x").contains("did you mean"));
+    }
+
+    #[test]
+    fn plain_http_beyond_this_machine_needs_a_reason() {
+        assert_eq!(mistaken_keys("listen = '0.0.0.0:80'"), ["listen"]);
+        assert!(load("listen = '0.0.0.0:80'\ntrusted_proxies = ['10.0.0.1']").is_ok());
+        assert!(load("listen = '0.0.0.0:80'\nallow_plain_http = true").is_ok());
+        assert!(load("listen = '[::1]:80'").is_ok());
+    }
+
+    #[test]
+    fn certificates_that_cannot_be_read_are_a_mistake() {
+        assert_eq!(mistaken_keys("[tls]\ncertificate = '/nowhere'\nkey = '/nowhere'"), ["tls.certificate"]);
+        assert_eq!(mistaken_keys("[tls]\ncertificate = '/nowhere'"), ["tls.key"]);
+    }
+}

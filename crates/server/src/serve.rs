@@ -1,0 +1,237 @@
+//! `spoolway serve`: starts the service, and ends it in order.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use axum::body::Body;
+use cluster::InProcess;
+use http_body_util::BodyExt;
+use relay::body::RelayBody;
+use relay::edge::{Certificates, ConnectionLimits, Edge};
+use relay::link::Link;
+use relay::relay::LinkDirectory;
+use relay::{Authority, Relay, RelayOptions, SiteNames};
+use store::{DatabaseUrl, SiteAddress, Store};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tower::ServiceExt;
+use web::{Readiness, SiteState};
+
+use crate::config::Config;
+use crate::{demo, telemetry};
+
+/// Open requests get this long at the end.
+const GRACE: Duration = Duration::from_secs(30);
+/// Agents come back within this time; the next process takes them one by one.
+const DRAIN_SPREAD: Duration = Duration::from_secs(2);
+/// Files that the process needs besides connections: database, logs, certificates.
+const RESERVED_FILES: u64 = 64;
+/// How often dead connections' tombstones and old changes are cleared away.
+const PRUNE_INTERVAL: Duration = Duration::from_secs(6 * 3600);
+
+/// A running service.
+pub struct Service {
+    /// Where it listens without TLS, or with it if that is the only listener.
+    pub address: SocketAddr,
+    /// Where it listens with TLS, if that is a second listener.
+    pub tls_address: Option<SocketAddr>,
+    /// The relay inside.
+    pub relay: Arc<Relay>,
+    /// Its store.
+    pub store: Store,
+    shutdown: CancellationToken,
+    tracker: TaskTracker,
+}
+
+impl Service {
+    /// Opens the store, binds the listeners, and serves.
+    ///
+    /// # Errors
+    /// If a part cannot start, with what was attempted.
+    pub async fn start(config: &Config) -> anyhow::Result<Self> {
+        let store = Store::open(&DatabaseUrl::in_data_directory(&config.data))
+            .await
+            .with_context(|| format!("cannot use the data directory `{}`", config.data.display()))?;
+        let listener = bind(config.listen).await?;
+        let address = listener.local_addr()?;
+        let tls_listener = match &config.tls {
+            Some((_, Some(address))) => Some(bind(*address).await?),
+            _ => None,
+        };
+        let tls_address = tls_listener.as_ref().map(TcpListener::local_addr).transpose()?;
+        let names = names(config, address, tls_address)?;
+        let site = SiteAddress {
+            scheme: names.scheme.clone(),
+            domain: names.domain.to_string(),
+            printers_domain: names.printers_domain.to_string(),
+        };
+        store.set_site_address(&site).await.context("cannot write the service's address to the database")?;
+
+        let shutdown = CancellationToken::new();
+        let tracker = TaskTracker::new();
+        let directory: LinkDirectory = Arc::new(InProcess::<Arc<dyn Link>>::default());
+        let relay = Relay::start(RelayOptions {
+            store: store.clone(),
+            names,
+            directory,
+            site: site_handler(&store, &shutdown),
+            trusted_proxies: config.trusted_proxies.clone(),
+        });
+        let limits = ConnectionLimits::new(max_connections(config), config.max_connections_per_address);
+        let edge = |certificates| Edge {
+            relay: Arc::clone(&relay),
+            certificates,
+            limits: limits.clone(),
+            tracker: tracker.clone(),
+            shutdown: shutdown.clone(),
+        };
+        let certificates = match &config.tls {
+            Some((files, _)) => Some(Certificates::follow(files.clone(), shutdown.clone())?),
+            None => None,
+        };
+        match tls_listener {
+            Some(tls_listener) => {
+                tokio::spawn(edge(certificates).serve(tls_listener));
+                tokio::spawn(edge(None).serve(listener));
+            }
+            None => {
+                tokio::spawn(edge(certificates).serve(listener));
+            }
+        }
+        tokio::spawn(prune(store.clone(), shutdown.clone()));
+        Ok(Self { address, tls_address, relay, store, shutdown, tracker })
+    }
+
+    /// Ends the service: no new connections, agents are told to connect anew, open requests get 30 s.
+    pub async fn stop(self) {
+        self.relay.start_draining(DRAIN_SPREAD);
+        self.shutdown.cancel();
+        self.tracker.close();
+        let open = self.relay.open_sessions();
+        tracing::info!(open, "going down; open requests may finish");
+        if tokio::time::timeout(GRACE, self.tracker.wait()).await.is_err() {
+            tracing::warn!(open = self.relay.open_sessions(), "requests that did not finish in time are cut");
+        }
+        self.store.close().await;
+    }
+}
+
+/// Runs the service until SIGTERM or SIGINT; a second signal ends it at once.
+///
+/// # Errors
+/// If a part cannot start.
+pub async fn run(config: Config, with_demo: bool) -> anyhow::Result<()> {
+    telemetry::start_logging();
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    if let Some(address) = config.metrics_listen {
+        let address = telemetry::serve_metrics(address).await?;
+        println!("metrics on http://{address}/metrics");
+    }
+    let service = if with_demo { demo::start_service(&config).await? } else { Service::start(&config).await? };
+    let scheme = if config.tls.is_some() && service.tls_address.is_none() { "https" } else { "http" };
+    if let Some(address) = service.tls_address {
+        println!("TLS on https://{address}");
+    }
+    let demo = if with_demo { Some(demo::attach(&service).await?) } else { None };
+    println!("spoolway is ready on {scheme}://{} (domain {})", service.address, service.relay.names().domain);
+    if let Some(demo) = &demo {
+        demo.print();
+    }
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    let stopping = service.stop();
+    tokio::select! {
+        () = stopping => {}
+        _ = terminate.recv() => tracing::warn!("ended at once by a second signal"),
+        _ = interrupt.recv() => tracing::warn!("ended at once by a second signal"),
+    }
+    drop(demo);
+    Ok(())
+}
+
+async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.with_context(|| {
+        format!(
+            "cannot listen on `{address}`; is another service using the port? `--listen 127.0.0.1:0` picks a free one"
+        )
+    })
+}
+
+/// The names under which visitors come.
+fn names(config: &Config, address: SocketAddr, tls_address: Option<SocketAddr>) -> anyhow::Result<SiteNames> {
+    let has_tls = config.tls.is_some();
+    let scheme = config.public_scheme.clone().unwrap_or_else(|| {
+        // Behind a proxy, visitors see the proxy's scheme; a name that is not this machine's is hardly without TLS.
+        let is_local = config.domain.as_ref().is_none_or(|domain| domain.host() == "localhost");
+        let behind_proxy = !config.trusted_proxies.is_empty() && !is_local;
+        if (has_tls && tls_address.is_none()) || behind_proxy || (has_tls && !is_local) { "https" } else { "http" }
+            .to_owned()
+    });
+    let domain = match &config.domain {
+        Some(domain) => domain.clone(),
+        None => {
+            let usual_port = if scheme == "https" { 443 } else { 80 };
+            let port = if scheme == "https" { tls_address.unwrap_or(address).port() } else { address.port() };
+            let text = if port == usual_port { "localhost".to_owned() } else { format!("localhost:{port}") };
+            text.parse::<Authority>()?
+        }
+    };
+    let printers_domain = config.printers_domain.clone().unwrap_or_else(|| domain.clone());
+    Ok(SiteNames { scheme, domain, printers_domain })
+}
+
+fn site_handler(store: &Store, shutdown: &CancellationToken) -> relay::body::SiteHandler {
+    let (store, shutdown) = (store.clone(), shutdown.clone());
+    let ready = move || {
+        let (store, shutdown) = (store.clone(), shutdown.clone());
+        let check = async move {
+            if shutdown.is_cancelled() {
+                return Readiness::NotReady { reason: "the service is going down" };
+            }
+            match store.ping().await {
+                Ok(()) => Readiness::Ready,
+                Err(error) => {
+                    tracing::warn!(%error, "not ready: the database does not answer");
+                    Readiness::NotReady { reason: "the database does not answer" }
+                }
+            }
+        };
+        Box::pin(check) as std::pin::Pin<Box<dyn Future<Output = Readiness> + Send>>
+    };
+    let router = web::router(SiteState { ready: Arc::new(ready) });
+    Box::new(move |request| {
+        let router = router.clone();
+        Box::pin(async move {
+            let Ok(response) = router.oneshot(request.map(Body::new)).await;
+            response.map(|body| RelayBody::Site(body.map_err(Into::into).boxed_unsync()))
+        })
+    })
+}
+
+/// What the limit of open files leaves for connections.
+fn max_connections(config: &Config) -> usize {
+    let open_files = rlimit::increase_nofile_limit(rlimit::INFINITY).unwrap_or(1024);
+    let by_files = open_files.saturating_sub(RESERVED_FILES) / 10 * 9;
+    let by_files = usize::try_from(by_files).unwrap_or(usize::MAX);
+    config.max_connections.map_or(by_files, |configured| configured.min(by_files))
+}
+
+async fn prune(store: Store, shutdown: CancellationToken) {
+    loop {
+        match store.prune(std::time::SystemTime::now()).await {
+            Ok(pruned) => tracing::debug!(?pruned, "cleared away what has expired"),
+            Err(error) => tracing::warn!(%error, "what has expired was not cleared away"),
+        }
+        tokio::select! {
+            () = tokio::time::sleep(PRUNE_INTERVAL) => {}
+            () = shutdown.cancelled() => return,
+        }
+    }
+}
