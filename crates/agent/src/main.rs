@@ -1,1 +1,5 @@
-fn main() {}
+//! `spoolway-agent`: see the library.
+
+fn main() -> std::process::ExitCode {
+    agent::main()
+}

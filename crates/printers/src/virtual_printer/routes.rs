@@ -79,8 +79,10 @@ fn version() -> Response<Body> {
     struct Version {
         server: &'static str,
         version: &'static str,
+        text: String,
     }
-    json(StatusCode::OK, &Version { server: SERVER_NAME, version: env!("CARGO_PKG_VERSION") })
+    let version = env!("CARGO_PKG_VERSION");
+    json(StatusCode::OK, &Version { server: SERVER_NAME, version, text: format!("Virtual printer {version}") })
 }
 
 fn json_text(text: String) -> Response<Body> {

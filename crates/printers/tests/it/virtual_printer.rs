@@ -14,7 +14,9 @@ use crate::client::{Reply, eventually, get, send};
 async fn says_what_it_is() {
     let printer = start().await;
     let version = get(printer.address(), "/api/version").await;
-    assert_eq!(version.json(), json!({ "server": SERVER_NAME, "version": env!("CARGO_PKG_VERSION") }));
+    let number = env!("CARGO_PKG_VERSION");
+    let expected = json!({ "server": SERVER_NAME, "version": number, "text": format!("Virtual printer {number}") });
+    assert_eq!(version.json(), expected);
     let page = get(printer.address(), "/").await;
     assert_eq!(page.header("content-type"), "text/html; charset=utf-8");
     assert!(std::str::from_utf8(&page.body).unwrap().contains("<title>Virtual printer</title>"));
