@@ -31,19 +31,20 @@ use report::{Report, quoted};
 #[derive(Debug, Args)]
 pub struct AdminCommand {
     /// Data directory of the service
-    #[arg(long, global = true, env = "SPOOLWAY_DATA", default_value = DEFAULT_DATA, value_name = "DIR")]
+    #[arg(long, global = true, env = "SPOOLWAY_DATA", default_value = DEFAULT_DATA, value_name = "DIR", help_heading = HEADING)]
     data: PathBuf,
     /// Print one JSON value on stdout; errors are an object with `error` on stderr
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = HEADING)]
     json: bool,
     /// Do not ask before something is deleted; without a terminal nothing is asked
-    #[arg(long, short, global = true)]
+    #[arg(long, short, global = true, help_heading = HEADING)]
     yes: bool,
     #[command(subcommand)]
     subject: Subject,
 }
 
 const DEFAULT_DATA: &str = "./data";
+const HEADING: &str = "Options of every command";
 
 #[derive(Debug, Subcommand)]
 enum Subject {
