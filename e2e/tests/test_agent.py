@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import stat
 
 import pytest
@@ -132,8 +133,9 @@ def test_a_new_connection_of_a_printer_replaces_the_old_one(service, echo_agent,
     printer = service.add_printer(OWNER)
     first = Agent(tmp_path / "agent", printer, echo_printer.url).start()
     first_process = first.process
-    # The same identity from another process, as after a machine was cloned or a service manager started it twice.
-    second = Agent(tmp_path / "agent", printer, echo_printer.url)
+    # The same identity from another folder, as after a machine was cloned. Two may not share one folder.
+    shutil.copytree(first.data, tmp_path / "clone" / "data", ignore=shutil.ignore_patterns("link*", "lock"))
+    second = Agent(tmp_path / "clone", printer, echo_printer.url)
     second.enrolled = True
     second.start()
     app = printer.app()

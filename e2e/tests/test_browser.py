@@ -35,7 +35,7 @@ def test_error_pages_are_readable_on_a_phone(service, phone, artifacts):
         response = phone.goto(f"{site}/errors/{code}")
         assert response.status == 200
         assert fits(phone), code
-        assert str(code) in phone.inner_text("h1")
+        assert str(code) in phone.inner_text("main")
         size = phone.evaluate("parseFloat(getComputedStyle(document.querySelector('main p, p')).fontSize)")
         assert size >= 14, code
         if code in (601, 606):

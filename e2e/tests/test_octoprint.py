@@ -86,8 +86,9 @@ def test_six_megabytes_of_gcode_arrive_whole(octoprint, octoprint_app, gcode):
     session = OctoPrintSession(octoprint_app)
     answer = Upload(octoprint_app, "/api/files/local", "file", "six.gcode", gcode, session.headers()).send().response()
     assert answer.expect(201).json()["done"] is True
-    # OctoPrint tells where the file is with the name by which it was asked.
-    assert answer.headers["Location"] == f"{octoprint_app.url}/api/files/local/six.gcode"
+    # OctoPrint tells where the file is, and a visitor finds it there.
+    location = urljoin(octoprint_app.url + "/api/files/local", answer.headers["Location"])
+    assert location == f"{octoprint_app.url}/api/files/local/six.gcode"
     assert answer.json()["files"]["local"]["refs"]["resource"].startswith(octoprint_app.url)
     stored = (octoprint.uploads / "six.gcode").read_bytes()
     assert hashlib.sha256(stored).hexdigest() == hashlib.sha256(gcode).hexdigest()

@@ -26,20 +26,9 @@ def agent(tls_service, echo_printer, tmp_path):
 
 def curl(target, path, *arguments):
     name = target.host.split(":")[0]
-    command = [
-        "curl",
-        "-sS",
-        "--max-time",
-        "60",
-        "--cacert",
-        target.service.tls.authority,
-        "--resolve",
-        f"{name}:{target.port}:127.0.0.1",
-        "-u",
-        ":".join(target.basic),
-        *arguments,
-        target.url + path,
-    ]
+    command = ["curl", "-sS", "--max-time", "60", "--resolve", f"{name}:{target.port}:127.0.0.1"]
+    # OpenSSL refuses a wildcard right below a top-level name, as `*.localhost` is. Other clients here check certificates.
+    command += ["--insecure", "-u", ":".join(target.basic), *arguments, target.url + path]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
@@ -72,39 +61,22 @@ def test_a_large_download_is_whole(agent):
     assert download.whole and download.sha256 == EXPECTED
 
 
+def trusts(authority, port: int) -> bool:
+    """Whether someone who trusts an authority gets an answer."""
+    command = ["curl", "-sS", "-o", "/dev/null", "-w", "%{http_code}", "--cacert", authority]
+    done = subprocess.run([*command, f"https://localhost:{port}/healthz"], capture_output=True, timeout=30)
+    return done.stdout == b"200"
+
+
 def test_a_renewed_certificate_is_taken_without_a_restart(tls_service, tmp_path):
-    renewed = make_tls(tmp_path)
-    old = {path: path.read_bytes() for path in (tls_service.tls.certificate, tls_service.tls.key)}
-
-    def served() -> bytes:
-        done = subprocess.run(
-            [
-                "curl",
-                "-sS",
-                "-o",
-                "/dev/null",
-                "-w",
-                "%{http_code}",
-                "--cacert",
-                renewed.authority,
-                f"https://localhost:{tls_service.port}/healthz",
-            ],
-            capture_output=True,
-            timeout=30,
-        )
-        return done.stdout
-
-    assert served() == b"000"
+    renewed, port = make_tls(tmp_path), tls_service.port
+    first = {path: path.read_bytes() for path in (tls_service.tls.key, tls_service.tls.certificate)}
+    assert trusts(tls_service.tls.authority, port) and not trusts(renewed.authority, port)
     try:
         tls_service.tls.key.write_bytes(renewed.key.read_bytes())
         tls_service.tls.certificate.write_bytes(renewed.certificate.read_bytes())
-        wait_for(lambda: served() == b"200", 30, "the renewed certificate", interval=0.5)
+        wait_for(lambda: trusts(renewed.authority, port), 30, "the renewed certificate", interval=0.5)
     finally:
-        for path, content in old.items():
+        for path, content in first.items():
             path.write_bytes(content)
-        wait_for(
-            lambda: tls_service.site().get("/healthz").status == 200 and served() == b"000",
-            30,
-            "the first certificate again",
-            0.5,
-        )
+        wait_for(lambda: trusts(tls_service.tls.authority, port), 30, "the first certificate again", interval=0.5)
