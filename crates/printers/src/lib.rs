@@ -1,4 +1,7 @@
-//! `printers`.
+//! What the agent knows of printers: how to find out which software answers, how to pass requests on to it, and a
+//! printer made of software for those who have none at hand.
+//!
+//! It knows nothing of settings, identities or the service; requests come to it from the tunnel.
 
 pub mod connector;
 pub mod detect;
