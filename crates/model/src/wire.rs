@@ -36,5 +36,7 @@ pub const PRINTER_AUTHORITY: &str = "printer";
 /// Path on [`AGENT_AUTHORITY`]: the response's body is a stream of [`AgentEvent`](crate::link::AgentEvent)s, one
 /// JSON object a line.
 pub const EVENTS_PATH: &str = "/events";
+/// Path on [`AGENT_AUTHORITY`]: `POST` without a body tells the agent that visitors can reach its printer from now on.
+pub const LINKED_PATH: &str = "/linked";
 /// Path on [`AGENT_AUTHORITY`]: `POST` of a [`Drain`](crate::link::Drain) tells the agent to connect anew.
 pub const DRAIN_PATH: &str = "/drain";

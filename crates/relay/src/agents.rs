@@ -20,7 +20,7 @@ use tunnel::service_side::{LAST_STREAM_ID, LinkClient, LinkEnd, LinkObserver};
 use crate::body::RelayBody;
 use crate::edge::EdgeIo;
 use crate::link::Link;
-use crate::native_link::{LinkState, NativeLink, open_events};
+use crate::native_link::{LinkState, NativeLink, open_events, send_linked};
 use crate::relay::Relay;
 
 /// From the 101 to the first answer over the tunnel.
@@ -171,6 +171,9 @@ impl Relay {
         metrics::counter!("spoolway_agent_connects_total", "before" => before).increment(1);
         metrics::gauge!("spoolway_agents").increment(1.0);
         tracing::info!(%printer, agent_version = hello.agent_version, software = hello.printer.software, "agent connected");
+        if let Err(error) = send_linked(&client).await {
+            tracing::debug!(%printer, %error, "an agent was not told that it is linked");
+        }
         self.note_connected(&printer, &hello).await;
         if self.is_draining() {
             link.drain(Duration::ZERO);

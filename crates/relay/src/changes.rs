@@ -55,17 +55,6 @@ struct Unanswered;
 
 impl Relay {
     async fn apply(&self, changes: &[Change]) -> Result<(), Unanswered> {
-        for change in changes {
-            if let ChangeSubject::Printer(printer) = &change.subject {
-                self.close_if_removed(printer).await?;
-            }
-        }
-        if changes.iter().any(|change| matches!(change.subject, ChangeSubject::Account(_))) {
-            // The account's printers went with it.
-            for (printer, _) in self.directory.links_here() {
-                self.close_if_removed(&printer).await?;
-            }
-        }
         let affected =
             self.sessions.select(|session| changes.iter().any(|change| concerns(change, &session.connection)));
         let mut sessions_by_connection: HashMap<ConnectionId, Vec<Arc<Session>>> = HashMap::new();
@@ -81,6 +70,18 @@ impl Relay {
             }
             // What was let in between the selection and now.
             self.sessions.cut_connection(&connection, error);
+        }
+        // Only then the links, else what was open would be told that the printer is offline.
+        for change in changes {
+            if let ChangeSubject::Printer(printer) = &change.subject {
+                self.close_if_removed(printer).await?;
+            }
+        }
+        if changes.iter().any(|change| matches!(change.subject, ChangeSubject::Account(_))) {
+            // The account's printers went with it.
+            for (printer, _) in self.directory.links_here() {
+                self.close_if_removed(&printer).await?;
+            }
         }
         Ok(())
     }

@@ -169,13 +169,24 @@ impl Link for NativeLink {
 }
 
 async fn send_order(client: &LinkClient, order: &Drain) -> Result<(), LinkError> {
+    post_to_agent(client, wire::DRAIN_PATH, serde_json::to_vec(order).unwrap_or_default()).await
+}
+
+/// Tells the agent that visitors can reach its printer.
+pub(crate) async fn send_linked(client: &LinkClient) -> Result<(), LinkError> {
+    post_to_agent(client, wire::LINKED_PATH, Vec::new()).await
+}
+
+async fn post_to_agent(client: &LinkClient, path: &'static str, body: Vec<u8>) -> Result<(), LinkError> {
     let mut request = Request::new(());
     *request.method_mut() = Method::POST;
-    *request.uri_mut() = Uri::from_static(wire::DRAIN_PATH);
+    *request.uri_mut() = Uri::from_static(path);
     let (head, ()) = into_tunnel_head(request, wire::AGENT_AUTHORITY)?;
-    let mut stream = client.open(head, false).await.map_err(|error| link_error(&error))?;
-    let body = Full::<Bytes>::from(serde_json::to_vec(order).unwrap_or_default());
-    send_body(body, &mut stream.body).await.map_err(|error| LinkError::Agent(error.to_string()))?;
+    let mut stream = client.open(head, body.is_empty()).await.map_err(|error| link_error(&error))?;
+    if !body.is_empty() {
+        let body = Full::<Bytes>::from(body);
+        send_body(body, &mut stream.body).await.map_err(|error| LinkError::Agent(error.to_string()))?;
+    }
     let response = tokio::time::timeout(HEAD_LIMIT, stream.response).await.map_err(|_| LinkError::Timeout)?;
     response.map(drop).map_err(|error| link_error(&error))
 }

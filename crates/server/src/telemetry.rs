@@ -1,5 +1,6 @@
 //! Logs and metrics.
 
+use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -20,7 +21,10 @@ const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
 /// Writes logs to standard error: `SPOOLWAY_LOG` chooses what (`info`, `relay=debug`), `SPOOLWAY_LOG_FORMAT=json` how.
 pub(crate) fn start_logging() {
     let filter = EnvFilter::try_from_env("SPOOLWAY_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr);
     if std::env::var("SPOOLWAY_LOG_FORMAT").is_ok_and(|format| format == "json") {
         builder.json().init();
     } else {

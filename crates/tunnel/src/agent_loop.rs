@@ -16,7 +16,9 @@ use http_body_util::{BodyExt, Either, Limited, StreamBody};
 use model::link::{AgentEvent, Drain, Hello, PROTOCOL_VERSION, PrinterStatus, Refusal, RefusalReason, Welcome};
 use model::{PrinterId, Secret, wire};
 use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 
 use crate::agent_side::{Answer, PrinterHandler, ServeEnd, serve};
 use crate::backoff::{Backoff, random_fraction};
@@ -27,6 +29,8 @@ use crate::dial::{DialError, DialOptions, Upgrade, dial};
 const REFUSED_RETRY: Duration = Duration::from_secs(300);
 /// An old link's streams may take this long to finish after a new one has taken over.
 const DRAIN_LIMIT: Duration = Duration::from_secs(600);
+/// Open streams may take this long to finish when the agent ends.
+const SHUTDOWN_LIMIT: Duration = Duration::from_secs(2);
 /// A drain order is a short JSON text.
 const MAX_ORDER: usize = 4 * 1024;
 
@@ -48,7 +52,7 @@ pub trait Identity: Send + Sync {
 /// What the caller may want to tell the person who runs the agent.
 #[derive(Debug)]
 pub enum Notice {
-    /// Linked.
+    /// Visitors can reach the printer.
     Connected {
         /// What the service said.
         welcome: Welcome,
@@ -133,37 +137,42 @@ pub async fn run<H: PrinterHandler>(
                     notify(Notice::IdentityNotKept(error));
                     backoff.next_delay(random_fraction()).max(Duration::from_secs(5))
                 } else {
-                    notify(Notice::Connected { welcome, upgrade });
-                    let (orders, mut drain_ordered) = mpsc::channel(1);
+                    let (orders, mut ordered) = mpsc::channel(4);
                     let control = Arc::new(Control { printer: Arc::clone(&handler), status: status.clone(), orders });
                     let stop = CancellationToken::new();
                     let since = Instant::now();
-                    let mut serving = tokio::spawn(serve(io, control, stop.clone()));
-                    tokio::select! {
-                        ended = &mut serving => {
-                            backoff.handle_connection_lasted(since.elapsed());
-                            let retry_in = backoff.next_delay(random_fraction());
-                            let end = ended.unwrap_or(ServeEnd::Closed);
-                            notify(Notice::Lost { end, retry_in });
-                            retry_in
-                        }
-                        Some(drain) = drain_ordered.recv() => {
-                            let reconnect_in = Duration::from_millis(drain.spread_ms).mul_f64(random_fraction());
-                            notify(Notice::Draining { reconnect_in });
-                            // The service ends the old link when its streams are done.
-                            tokio::spawn(async move {
-                                if tokio::time::timeout(DRAIN_LIMIT, &mut serving).await.is_err() {
-                                    serving.abort();
+                    let mut serving = tokio::spawn(serve(io, control, stop.clone()).in_current_span());
+                    let mut welcome = Some(welcome);
+                    loop {
+                        tokio::select! {
+                            ended = &mut serving => {
+                                backoff.handle_connection_lasted(since.elapsed());
+                                let retry_in = backoff.next_delay(random_fraction());
+                                let end = ended.unwrap_or(ServeEnd::Closed);
+                                notify(Notice::Lost { end, retry_in });
+                                break retry_in;
+                            }
+                            Some(order) = ordered.recv() => match order {
+                                Order::Linked => {
+                                    if let Some(welcome) = welcome.take() {
+                                        notify(Notice::Connected { welcome, upgrade });
+                                    }
                                 }
-                            });
-                            backoff = Backoff::default();
-                            reconnect_in
-                        }
-                        () = shutdown.cancelled() => {
-                            stop.cancel();
-                            let _ = tokio::time::timeout(Duration::from_secs(2), &mut serving).await;
-                            serving.abort();
-                            return Ok(());
+                                Order::Drain(drain) => {
+                                    let spread = Duration::from_millis(drain.spread_ms);
+                                    let reconnect_in = spread.mul_f64(random_fraction());
+                                    notify(Notice::Draining { reconnect_in });
+                                    tokio::spawn(finish(serving));
+                                    backoff = Backoff::default();
+                                    break reconnect_in;
+                                }
+                            },
+                            () = shutdown.cancelled() => {
+                                stop.cancel();
+                                let _ = tokio::time::timeout(SHUTDOWN_LIMIT, &mut serving).await;
+                                serving.abort();
+                                return Ok(());
+                            }
                         }
                     }
                 }
@@ -193,11 +202,26 @@ pub async fn run<H: PrinterHandler>(
     }
 }
 
+/// Lets an old link's streams finish; the service ends the link after the last of them.
+async fn finish(mut serving: JoinHandle<ServeEnd>) {
+    if tokio::time::timeout(DRAIN_LIMIT, &mut serving).await.is_err() {
+        serving.abort();
+    }
+}
+
+/// Something that the service tells the agent.
+enum Order {
+    /// Visitors can reach the printer.
+    Linked,
+    /// Connect anew.
+    Drain(Drain),
+}
+
 /// Answers what the service asks of the agent itself, and hands on what is for the printer.
 struct Control<H> {
     printer: Arc<H>,
     status: watch::Receiver<PrinterStatus>,
-    orders: mpsc::Sender<Drain>,
+    orders: mpsc::Sender<Order>,
 }
 
 type ControlBody = StreamBody<EventStream>;
@@ -236,7 +260,7 @@ impl<H: PrinterHandler> PrinterHandler for Control<H> {
 async fn control(
     request: Request<RecvBody>,
     status: watch::Receiver<PrinterStatus>,
-    orders: mpsc::Sender<Drain>,
+    orders: mpsc::Sender<Order>,
 ) -> Response<ControlBody> {
     let answer = |code, stream| {
         let mut response = Response::new(StreamBody::new(EventStream(stream)));
@@ -245,13 +269,17 @@ async fn control(
     };
     match (request.method(), request.uri().path()) {
         (&Method::GET, wire::EVENTS_PATH) => answer(StatusCode::OK, Some(events(status).boxed())),
+        (&Method::POST, wire::LINKED_PATH) => {
+            let _ = orders.try_send(Order::Linked);
+            answer(StatusCode::NO_CONTENT, None)
+        }
         (&Method::POST, wire::DRAIN_PATH) => {
             let body = Limited::new(request.into_body(), MAX_ORDER).collect().await;
             let drain = body.ok().and_then(|body| serde_json::from_slice::<Drain>(&body.to_bytes()).ok());
             match drain {
                 // A second order while the first waits changes nothing.
                 Some(drain) => {
-                    let _ = orders.try_send(drain);
+                    let _ = orders.try_send(Order::Drain(drain));
                     answer(StatusCode::NO_CONTENT, None)
                 }
                 None => answer(StatusCode::BAD_REQUEST, None),

@@ -13,6 +13,7 @@ use http::{HeaderMap, Request, Response, header};
 use http_body::Body;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 
 use crate::body::{RecvBody, send_body};
 use crate::frame_meter::{CLIENT_PREFACE_LENGTH, MeteredIo};
@@ -127,10 +128,11 @@ where
                     let open = open_streams.load(Ordering::Acquire);
                     pending_window = policy.handle_streams(open).or(pending_window);
                     let handler = Arc::clone(&handler);
-                    tokio::spawn(async move {
+                    let answering = async move {
                         answer(handler.as_ref(), request, respond).await;
                         drop(guard);
-                    });
+                    };
+                    tokio::spawn(answering.in_current_span());
                     continue;
                 }
                 Poll::Ready(Some(Err(error))) => return Poll::Ready(ServeEnd::Broken(error)),
