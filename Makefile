@@ -4,8 +4,8 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 
-# The build of a change must not quietly move a dependency.
-CARGO_FLAGS := --locked
+# What is checked is what was committed: only at a desk may the lock file follow the manifests.
+CARGO_FLAGS := $(if $(CI),--locked)
 # nextest runs the test binaries side by side and names the slow ones; doc tests are not its business.
 NEXTEST := $(shell command -v cargo-nextest)
 

@@ -27,3 +27,16 @@ fn the_manual_lists_every_metric() {
         assert!(manual.contains(&format!("`{metric}`")), "docs/operating.md does not list `{metric}`");
     }
 }
+
+/// So do they with settings.
+#[test]
+fn the_manual_lists_every_setting() {
+    let manual = include_str!("../../../../docs/operating.md");
+    let source = include_str!("../../../server/src/config.rs");
+    let keys = source.split_once("const KEYS").and_then(|(_, rest)| rest.split_once("];")).expect("the list of keys").0;
+    let keys: Vec<&str> = keys.split('"').skip(1).step_by(2).collect();
+    assert!(keys.contains(&"listen"));
+    for key in keys {
+        assert!(manual.contains(&format!("`{key}`")), "docs/operating.md does not list `{key}`");
+    }
+}
