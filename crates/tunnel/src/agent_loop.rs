@@ -146,7 +146,9 @@ pub async fn run<H: PrinterHandler>(
                     loop {
                         tokio::select! {
                             ended = &mut serving => {
-                                backoff.handle_connection_lasted(since.elapsed());
+                                if welcome.is_none() {
+                                    backoff.handle_connection_lasted(since.elapsed());
+                                }
                                 let retry_in = backoff.next_delay(random_fraction());
                                 let end = ended.unwrap_or(ServeEnd::Closed);
                                 notify(Notice::Lost { end, retry_in });

@@ -8,6 +8,9 @@ const FIRST: Duration = Duration::from_millis(500);
 const LAST: Duration = Duration::from_secs(60);
 /// A connection that lasted this long was a good one: the next loss is answered at once again.
 const STABLE_AFTER: Duration = Duration::from_secs(30);
+/// A shorter one shows at least that the service is there: the bound starts over at 4 s, so that a service that restarts
+/// a few times in a row has its printers back soon, and one that dies of its agents is not hit by all at once.
+const FAILURES_AFTER_LINK: u32 = 4;
 
 /// Exponential back-off with full jitter: each wait is drawn evenly from nothing to a bound that doubles, so that a
 /// thousand agents whose service restarts come back spread out.
@@ -17,11 +20,9 @@ pub struct Backoff {
 }
 
 impl Backoff {
-    /// A connection ended that had lasted `lifetime`.
+    /// A connection ended over which the printer was reachable for `lifetime`.
     pub fn handle_connection_lasted(&mut self, lifetime: Duration) {
-        if lifetime >= STABLE_AFTER {
-            self.failures = 0;
-        }
+        self.failures = if lifetime >= STABLE_AFTER { 0 } else { self.failures.min(FAILURES_AFTER_LINK) };
     }
 
     /// How long to wait before dialling again. `random` is even in 0..1.
@@ -53,6 +54,16 @@ mod tests {
         assert_eq!(delays[..4], [0, 500, 1000, 2000].map(Duration::from_millis));
         assert_eq!(delays[9], LAST);
         assert_eq!(backoff.next_delay(0.0), Duration::ZERO);
+    }
+
+    #[test]
+    fn a_short_connection_bounds_the_wait() {
+        let mut backoff = Backoff::default();
+        for _ in 0..20 {
+            backoff.next_delay(1.0);
+        }
+        backoff.handle_connection_lasted(Duration::from_secs(1));
+        assert_eq!(backoff.next_delay(1.0), Duration::from_secs(4));
     }
 
     #[test]
