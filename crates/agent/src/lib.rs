@@ -4,6 +4,8 @@
 //! [`tunnel`], what printers need is in [`printers`]; neither knows of files or settings.
 
 pub mod cli;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod settings;
 
 pub mod run;

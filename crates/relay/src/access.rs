@@ -25,6 +25,9 @@ const CACHE_TIME: Duration = Duration::from_secs(30);
 /// A store that takes longer has not answered.
 const STORE_LIMIT: Duration = Duration::from_secs(10);
 
+/// Base64 of a user and a password as long as ours, for [`AppKeys::open_to_nothing`].
+const PLACEHOLDER: &str = "dXV1dXV1dXV1dXV1dXV1dXV1dXV1dXV1dXV1dXV1dXU6cHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHA=";
+
 const LENIENT: GeneralPurposeConfig =
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
 const STANDARD: GeneralPurpose = GeneralPurpose::new(&alphabet::STANDARD, LENIENT);
@@ -176,23 +179,9 @@ impl Access {
         match &connection.credentials {
             ConnectionCredentials::Open => Ok(false),
             ConnectionCredentials::App { basic_user, basic_password, bearer } => {
-                let opens = |credential: &Credential| match credential {
-                    Credential::Basic(user, password) => {
-                        let user_is_right = user.as_bytes().ct_eq(basic_user.as_bytes());
-                        bool::from(user_is_right & basic_password.ct_eq(&SecretHash::of(password)))
-                    }
-                    Credential::Bearer(token) => bearer.matches(token),
-                };
-                let header_opens = authorization.as_ref().map(|read| read.as_ref().is_ok_and(&opens));
-                let key_opens = api_key.as_ref().map(|key| key.readings().iter().any(&opens));
-                // Something is always compared, so that a missing credential takes as long as a wrong one.
-                if header_opens.is_none() && key_opens.is_none() {
-                    let _ = opens(&Credential::Bearer(String::new()));
-                }
-                match (header_opens, key_opens) {
-                    (Some(false), _) | (_, Some(false)) | (None, None) => Err(RelayError::InvalidCredentials.into()),
-                    (header, _) => Ok(header.is_some()),
-                }
+                let keys = AppKeys { basic_user, basic_password, bearer };
+                keys.check(authorization.as_ref(), api_key.as_ref())
+                    .ok_or_else(|| RelayError::InvalidCredentials.into())
             }
             ConnectionCredentials::Password(hash) => {
                 if self.passwords.cookie_opens(connection, hash, claim.headers, SystemTime::now()) {
@@ -235,16 +224,64 @@ fn has_expired(connection: &ConnectionRecord, now: SystemTime) -> bool {
     connection.expires_at.is_some_and(|at| at <= now)
 }
 
+/// What opens an App Connection.
+pub(crate) struct AppKeys<'a> {
+    pub(crate) basic_user: &'a str,
+    pub(crate) basic_password: &'a SecretHash,
+    pub(crate) bearer: &'a SecretHash,
+}
+
+impl AppKeys<'_> {
+    /// Whether what a request shows opens the connection, and if so, whether `Authorization` did. Of two credentials
+    /// both must be right.
+    pub(crate) fn check(
+        &self,
+        authorization: Option<&Result<Credential, Unusable>>,
+        api_key: Option<&ApiKey>,
+    ) -> Option<bool> {
+        let header_opens = authorization.map(|read| match read {
+            Ok(credential) => self.open_to(credential),
+            Err(Unusable) => self.open_to_nothing(),
+        });
+        let key_opens = api_key.map(|key| key.readings().iter().any(|credential| self.open_to(credential)));
+        match (header_opens, key_opens) {
+            (None, None) => {
+                self.open_to_nothing();
+                None
+            }
+            (Some(false), _) | (_, Some(false)) => None,
+            (header, _) => Some(header.is_some()),
+        }
+    }
+
+    fn open_to(&self, credential: &Credential) -> bool {
+        match credential {
+            Credential::Basic(user, password) => {
+                let user_is_right = user.as_bytes().ct_eq(self.basic_user.as_bytes());
+                bool::from(user_is_right & self.basic_password.ct_eq(&SecretHash::of(password)))
+            }
+            Credential::Bearer(token) => self.bearer.matches(token),
+        }
+    }
+
+    /// Something is always decoded and compared, so that a missing credential takes as long as a wrong one.
+    fn open_to_nothing(&self) -> bool {
+        let opened = decode_basic(std::hint::black_box(PLACEHOLDER)).map(|credential| self.open_to(&credential));
+        std::hint::black_box(opened);
+        false
+    }
+}
+
 /// What a client shows to get in. Kept from logs by having no `Debug`.
-enum Credential {
+pub(crate) enum Credential {
     Basic(String, String),
     Bearer(String),
 }
 
 /// A header that is there but says nothing that can be used.
-struct Unusable;
+pub(crate) struct Unusable;
 
-fn read_authorization(headers: &HeaderMap) -> Option<Result<Credential, Unusable>> {
+pub(crate) fn read_authorization(headers: &HeaderMap) -> Option<Result<Credential, Unusable>> {
     let mut values = headers.get_all(header::AUTHORIZATION).iter();
     let value = values.next()?;
     if values.next().is_some() {
@@ -271,17 +308,17 @@ fn decode_basic(encoded: &str) -> Option<Credential> {
 }
 
 /// The value of `oe_api_key`: a bearer token, or base64 of `user:password`.
-struct ApiKey(String);
+pub(crate) struct ApiKey(String);
 
 impl ApiKey {
     /// The bearer reading comes first: a token may happen to be base64.
-    fn readings(&self) -> Vec<Credential> {
+    pub(crate) fn readings(&self) -> Vec<Credential> {
         let mut readings = vec![Credential::Bearer(self.0.clone())];
         readings.extend(decode_basic(&self.0));
         readings
     }
 
-    fn into_password(self) -> Option<String> {
+    pub(crate) fn into_password(self) -> Option<String> {
         match decode_basic(&self.0) {
             Some(Credential::Basic(_, password)) => Some(password),
             _ => None,
@@ -289,7 +326,7 @@ impl ApiKey {
     }
 }
 
-fn read_api_key(uri: &Uri) -> Option<ApiKey> {
+pub(crate) fn read_api_key(uri: &Uri) -> Option<ApiKey> {
     uri.query()?.split('&').find_map(|pair| {
         let (name, value) = pair.split_once('=')?;
         let decode =

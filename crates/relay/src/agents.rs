@@ -17,6 +17,7 @@ use tunnel::accept::{Arrival, refusal_response, unix_time_ms};
 use tunnel::body::RecvBody;
 use tunnel::service_side::{LAST_STREAM_ID, LinkClient, LinkEnd, LinkObserver};
 
+use crate::agent_events::EventReader;
 use crate::body::RelayBody;
 use crate::edge::EdgeIo;
 use crate::link::Link;
@@ -25,8 +26,6 @@ use crate::relay::Relay;
 
 /// From the 101 to the first answer over the tunnel.
 const FIRST_ANSWER_LIMIT: Duration = Duration::from_secs(15);
-/// One line of an agent's events.
-const MAX_EVENT: usize = 16 * 1024;
 /// An agent refused for a reason that may pass comes back after this long.
 const BUSY_RETRY_SECONDS: u32 = 5;
 /// When a link must be replaced because its stream ids run out, there is no hurry.
@@ -221,26 +220,19 @@ impl Relay {
 
 /// Takes in what an agent reports, until it stops.
 async fn read_events(mut events: RecvBody, state: &LinkState, printer: &PrinterId) {
-    let mut line = Vec::new();
+    let mut reader = EventReader::default();
     while let Some(Ok(frame)) = events.frame().await {
         let Ok(data) = frame.into_data() else { continue };
-        for byte in data {
-            if byte != b'\n' {
-                line.push(byte);
-                if line.len() > MAX_EVENT {
-                    return tracing::warn!(%printer, "an agent sent an event that is too long; its events are ignored");
-                }
-                continue;
+        let read = reader.handle_bytes(&data, |event| match event {
+            Ok(AgentEvent::PrinterStatus(status)) => {
+                tracing::debug!(%printer, reachable = status.reachable, problem = status.problem, "printer status");
+                state.set_status(status);
             }
-            match serde_json::from_slice(&line) {
-                Ok(AgentEvent::PrinterStatus(status)) => {
-                    tracing::debug!(%printer, reachable = status.reachable, problem = status.problem, "printer status");
-                    state.set_status(status);
-                }
-                Ok(AgentEvent::Unknown) => {}
-                Err(error) => tracing::debug!(%printer, %error, "an agent sent an event that cannot be read"),
-            }
-            line.clear();
+            Ok(AgentEvent::Unknown) => {}
+            Err(error) => tracing::debug!(%printer, %error, "an agent sent an event that cannot be read"),
+        });
+        if let Err(error) = read {
+            return tracing::warn!(%printer, %error, "an agent's events are ignored from here on");
         }
     }
 }

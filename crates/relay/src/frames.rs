@@ -6,7 +6,7 @@
 use std::time::Instant;
 
 /// Payload bytes of one message.
-pub(crate) const MAX_MESSAGE: u64 = 32 * 1024 * 1024;
+pub const MAX_MESSAGE: u64 = 32 * 1024 * 1024;
 /// Frames of one message.
 const MAX_FRAGMENTS: u32 = 10_000;
 /// Control frames a second that a peer may keep up, and how many it may send at once.
@@ -15,7 +15,7 @@ const CONTROL_BURST: f64 = 200.0;
 /// RFC 6455 §5.5.
 pub(crate) const MAX_CONTROL_PAYLOAD: u64 = 125;
 /// Two bytes, eight of length, four of mask.
-pub(crate) const MAX_HEADER: usize = 14;
+pub const MAX_HEADER: usize = 14;
 
 /// Frame types (RFC 6455 §11.8).
 pub(crate) mod opcode {

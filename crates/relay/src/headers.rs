@@ -16,10 +16,10 @@ const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto")
 const REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 
 /// Cookies of ours on a printer's host begin with it; printers never see them.
-pub(crate) const COOKIE_PREFIX: &str = "__spoolway";
+pub const COOKIE_PREFIX: &str = "__spoolway";
 /// A response that sets more cookies than this sets none beyond it: floods of them make a browser's requests too
 /// large for any server.
-const MAX_SET_COOKIE: usize = 40;
+pub const MAX_SET_COOKIE: usize = 40;
 
 /// By these, services in front of a printer's software tell it who its visitor is, or where it is mounted. Software
 /// believes them, so they are ours to set.

@@ -10,12 +10,15 @@
 pub mod authority;
 pub mod body;
 pub mod edge;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod link;
 pub mod metrics;
 pub mod relay;
 pub mod upload;
 
 mod access;
+mod agent_events;
 mod agents;
 mod changes;
 mod exchange;

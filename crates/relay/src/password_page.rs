@@ -18,7 +18,7 @@ use crate::relay::Relay;
 use crate::respond::plain_response;
 
 /// The one path of a Shared Connection that is not the printer's.
-pub(crate) const PATH: &str = "/.spoolway/password";
+pub const PATH: &str = "/.spoolway/password";
 /// A form with two fields.
 const MAX_FORM: usize = 16 * 1024;
 
@@ -101,7 +101,7 @@ fn see_other(target: &str) -> Response<RelayBody> {
 }
 
 /// A path on this host; whatever else stands in the field leads to `/`.
-fn safe_target(target: Option<&str>) -> String {
+pub(crate) fn safe_target(target: Option<&str>) -> String {
     target
         .filter(|target| target.starts_with('/') && !target.starts_with("//") && !target.starts_with("/\\"))
         .filter(|target| target.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\'))
@@ -111,7 +111,7 @@ fn safe_target(target: Option<&str>) -> String {
 }
 
 /// A form that another site's page sends would try passwords with this visitor's address.
-fn is_same_origin<B>(request: &Request<B>, visitor: &Visitor) -> bool {
+pub(crate) fn is_same_origin<B>(request: &Request<B>, visitor: &Visitor) -> bool {
     match request.headers().get(header::ORIGIN).map(|origin| origin.to_str()) {
         None => true,
         Some(Ok(origin)) => origin.split_once("://").is_some_and(|(_, authority)| {
@@ -124,7 +124,7 @@ fn is_same_origin<B>(request: &Request<B>, visitor: &Visitor) -> bool {
 }
 
 /// A field of a form, or of a query.
-fn field(form: &str, name: &str) -> Option<String> {
+pub(crate) fn field(form: &str, name: &str) -> Option<String> {
     form.split('&').find_map(|pair| {
         let (key, value) = pair.split_once('=')?;
         (key == name).then(|| percent_decode_str(&value.replace('+', " ")).decode_utf8_lossy().into_owned())

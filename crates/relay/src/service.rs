@@ -319,7 +319,7 @@ async fn unless_cut<T>(guard: &SessionGuard, answer: impl Future<Output = Result
 }
 
 /// Whether the request opens a WebSocket; refuses what no relay should pass on.
-fn screen(parts: &Parts) -> Result<bool, Response<RelayBody>> {
+pub(crate) fn screen(parts: &Parts) -> Result<bool, Response<RelayBody>> {
     let bad = |text| Err(plain_response(StatusCode::BAD_REQUEST, text));
     let is_http2 = parts.version == Version::HTTP_2;
     match parts.method {

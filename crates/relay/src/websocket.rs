@@ -24,7 +24,7 @@ use crate::metrics;
 use crate::sessions::Session;
 
 /// The largest piece of a printer's frame that leaves as one.
-const PIECE: usize = 64 * 1024;
+pub const PIECE: usize = 64 * 1024;
 /// Pongs that wait for their turn. More pings than this unanswered deserve no more (RFC 6455 §5.5.3).
 const WAITING_PONGS: usize = 16;
 /// After the last frame the visitor gets this long to close its side; closing at once could destroy that frame.
@@ -110,29 +110,12 @@ where
             Ok(_) => session.activity().touch(),
         }
         let mut out = Vec::with_capacity(frames.bytes.len());
-        while let Some((head, length)) = frames.next_head() {
-            if let Err(limit) = limits.handle_frame(&head, Instant::now()) {
-                return End::Limit(limit);
-            }
-            let is_proper_ping = head.opcode == opcode::PING && head.fin && head.reserved == 0;
-            if let (true, Some(mask), true) = (is_proper_ping, head.mask, head.payload <= MAX_CONTROL_PAYLOAD) {
-                let whole = length + head.payload as usize;
-                if frames.bytes.len() < whole {
-                    limits.forget_control_frame();
-                    break;
-                }
-                let mut payload = frames.bytes[length..whole].to_vec();
-                unmask(&mut payload, mask);
-                let mut pong = Vec::with_capacity(MAX_HEADER + payload.len());
-                FrameHead::control(opcode::PONG, payload.len()).write(&mut pong);
-                pong.extend_from_slice(&payload);
-                let _ = pongs.try_send(pong);
-                let _ = frames.bytes.split_to(whole);
-            } else {
-                frames.pass(length, head.payload, &mut out);
-            }
+        let answer = |pong| {
+            let _ = pongs.try_send(pong);
+        };
+        if let Err(limit) = frames.take(&mut limits, Instant::now(), &mut out, answer) {
+            return End::Limit(limit);
         }
-        frames.pass_payload(&mut out);
         if !out.is_empty() {
             if printer.write_all(&out).await.is_err() {
                 // The other direction knows why, and will say so.
@@ -222,8 +205,8 @@ fn broken_link(error: &io::Error) -> RelayError {
 
 /// The visitor's bytes, in which frames are found.
 #[derive(Default)]
-struct FrameBuffer {
-    bytes: BytesMut,
+pub(crate) struct FrameBuffer {
+    pub(crate) bytes: BytesMut,
     /// Bytes of the current frame's payload that have not come yet.
     payload_left: u64,
 }
@@ -234,16 +217,50 @@ impl FrameBuffer {
         reader.read_buf(&mut self.bytes).await
     }
 
+    /// Moves what is there to `out`, but for whole pings: those are answered.
+    ///
+    /// # Errors
+    /// If a frame goes over a limit.
+    pub(crate) fn take(
+        &mut self,
+        limits: &mut FrameLimits,
+        now: Instant,
+        out: &mut Vec<u8>,
+        mut answer: impl FnMut(Vec<u8>),
+    ) -> Result<(), LimitBroken> {
+        loop {
+            self.pass_payload(out);
+            let Some((head, length)) = self.next_head() else { return Ok(()) };
+            limits.handle_frame(&head, now)?;
+            let is_proper_ping = head.opcode == opcode::PING && head.fin && head.reserved == 0;
+            let (true, Some(mask), true) = (is_proper_ping, head.mask, head.payload <= MAX_CONTROL_PAYLOAD) else {
+                self.pass(length, head.payload, out);
+                continue;
+            };
+            let whole = length + head.payload as usize;
+            if self.bytes.len() < whole {
+                limits.forget_control_frame();
+                return Ok(());
+            }
+            let mut payload = self.bytes[length..whole].to_vec();
+            unmask(&mut payload, mask);
+            let mut pong = Vec::with_capacity(MAX_HEADER + payload.len());
+            FrameHead::control(opcode::PONG, payload.len()).write(&mut pong);
+            pong.extend_from_slice(&payload);
+            answer(pong);
+            let _ = self.bytes.split_to(whole);
+        }
+    }
+
     /// The next frame's head, if the bytes before it have been dealt with.
     fn next_head(&self) -> Option<(FrameHead, usize)> {
         if self.payload_left > 0 { None } else { FrameHead::read(&self.bytes) }
     }
 
-    /// Moves a head and what is there of its payload to `out`.
+    /// Moves a head to `out`; its payload follows.
     fn pass(&mut self, head: usize, payload: u64, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.bytes.split_to(head));
         self.payload_left = payload;
-        self.pass_payload(out);
     }
 
     fn pass_payload(&mut self, out: &mut Vec<u8>) {
@@ -259,17 +276,17 @@ impl FrameBuffer {
 
 /// The printer's bytes, cut into frames that may leave.
 #[derive(Default)]
-struct PieceBuffer {
-    bytes: BytesMut,
+pub(crate) struct PieceBuffer {
+    pub(crate) bytes: BytesMut,
     /// The head of a frame that leaves in fragments, and how much of its payload is left.
     in_fragments: Option<FrameHead>,
 }
 
 /// A frame, or a fragment of one, that is whole.
-struct Piece {
+pub(crate) struct Piece {
     /// Empty where `rest` has the head too.
-    head: Vec<u8>,
-    rest: Bytes,
+    pub(crate) head: Vec<u8>,
+    pub(crate) rest: Bytes,
     is_close: bool,
 }
 
@@ -285,7 +302,7 @@ impl PieceBuffer {
     ///
     /// # Errors
     /// If the printer's bytes are no frames that a server may send, or a frame is over the limit.
-    fn next_piece(&mut self) -> Result<Option<Piece>, RelayError> {
+    pub(crate) fn next_piece(&mut self) -> Result<Option<Piece>, RelayError> {
         if let Some(frame) = self.in_fragments {
             let length = self.bytes.len().min(PIECE).min(usize::try_from(frame.payload).unwrap_or(usize::MAX));
             return Ok((length > 0).then(|| self.fragment(frame, length)));
@@ -372,6 +389,42 @@ mod tests {
                 }
             }
             prop_assert_eq!(messages(&out), messages(&stream));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_visitors_frames_pass_at_once_however_the_bytes_arrive(
+            frames in prop::collection::vec((0usize..3000, 0u8..3), 1..8), step in 1usize..4000,
+        ) {
+            const MASK: [u8; 4] = [1, 2, 3, 4];
+            let (mut stream, mut expected, mut expected_pongs) = (Vec::new(), Vec::new(), Vec::new());
+            for (size, kind) in frames {
+                let (opcode, size) = if kind == 0 { (opcode::PING, size % 126) } else { (kind, size) };
+                let start = stream.len();
+                let head = FrameHead { fin: true, reserved: 0, opcode, mask: Some(MASK), payload: size as u64 };
+                head.write(&mut stream);
+                let payload: Vec<u8> = (0..size).map(|n| n as u8).collect();
+                stream.extend_from_slice(&payload);
+                if opcode == opcode::PING {
+                    let mut pong = Vec::new();
+                    FrameHead::control(opcode::PONG, size).write(&mut pong);
+                    pong.extend_from_slice(&payload);
+                    unmask(&mut pong[2..], MASK);
+                    expected_pongs.push(pong);
+                } else {
+                    expected.extend_from_slice(&stream[start..]);
+                }
+            }
+            let now = Instant::now();
+            let mut buffer = FrameBuffer::default();
+            let mut limits = FrameLimits::new(now);
+            let (mut out, mut pongs) = (Vec::new(), Vec::new());
+            for bytes in stream.chunks(step) {
+                buffer.bytes.extend_from_slice(bytes);
+                prop_assert_eq!(buffer.take(&mut limits, now, &mut out, |pong| pongs.push(pong)), Ok(()));
+            }
+            prop_assert_eq!((out, pongs), (expected, expected_pongs));
         }
     }
 

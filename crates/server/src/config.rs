@@ -118,6 +118,18 @@ impl Config {
                     .filter(move |key| variables.iter().any(|known| key.as_str().eq_ignore_ascii_case(known))),
             )
             .merge(Serialized::defaults(flags));
+        Self::read(figment)
+    }
+
+    /// Reads a configuration file's text, with nothing said by flags or environment.
+    ///
+    /// # Errors
+    /// As [`Config::load`].
+    pub fn parse(text: &str) -> Result<Self, Vec<Mistake>> {
+        Self::read(Figment::from(Toml::string(text)))
+    }
+
+    fn read(figment: Figment) -> Result<Self, Vec<Mistake>> {
         let mut reader = Reader { figment, mistakes: Vec::new() };
         reader.find_unknown_keys();
         let config = reader.read();

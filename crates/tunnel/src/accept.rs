@@ -169,13 +169,13 @@ pub fn unix_time_ms(now: SystemTime) -> u64 {
 }
 
 /// Packs a message for a header: base64url of its JSON.
-pub(crate) fn encode<T: Serialize>(message: &T) -> HeaderValue {
+pub fn encode<T: Serialize>(message: &T) -> HeaderValue {
     let json = serde_json::to_vec(message).unwrap_or_default();
     HeaderValue::from_str(&URL_SAFE_NO_PAD.encode(json)).expect("base64url is visible ASCII")
 }
 
 /// Unpacks a message from a header.
-pub(crate) fn decode<T: DeserializeOwned>(headers: &HeaderMap, name: &str) -> Option<T> {
+pub fn decode<T: DeserializeOwned>(headers: &HeaderMap, name: &str) -> Option<T> {
     let value = headers.get(name).filter(|value| value.len() <= MAX_HELLO)?;
     serde_json::from_slice(&URL_SAFE_NO_PAD.decode(value.as_bytes()).ok()?).ok()
 }

@@ -54,7 +54,7 @@ impl<T> MeteredIo<T> {
         Self {
             inner,
             bytes_read: BytesRead::default(),
-            frames: FrameReader { skip: preface, header: [0; 9], header_length: 0 },
+            frames: FrameReader::new(preface),
             budget: Budget { tokens: BURST, updated: Instant::now() },
         }
     }
@@ -67,15 +67,20 @@ impl<T> MeteredIo<T> {
 
 /// Finds frame headers in a stream of bytes.
 #[derive(Debug)]
-struct FrameReader {
+pub struct FrameReader {
     skip: usize,
     header: [u8; 9],
     header_length: usize,
 }
 
 impl FrameReader {
+    /// Reads a stream whose first `preface` bytes are no frames.
+    pub fn new(preface: usize) -> Self {
+        Self { skip: preface, header: [0; 9], header_length: 0 }
+    }
+
     /// Consumes `bytes` and returns how many control frames began in them.
-    fn count_control_frames(&mut self, mut bytes: &[u8]) -> u32 {
+    pub fn count_control_frames(&mut self, mut bytes: &[u8]) -> u32 {
         let mut count = 0;
         while !bytes.is_empty() {
             if self.skip > 0 {
@@ -175,7 +180,7 @@ mod tests {
         let stream: Vec<u8> =
             [vec![1; 24], frame(4, 18), frame(DATA, 70_000), frame(6, 8), frame(HEADERS, 3), frame(200, 0)].concat();
         for piece in [1, 2, 7, 9, 10, 33, stream.len()] {
-            let mut reader = FrameReader { skip: CLIENT_PREFACE_LENGTH, header: [0; 9], header_length: 0 };
+            let mut reader = FrameReader::new(CLIENT_PREFACE_LENGTH);
             let count: u32 = stream.chunks(piece).map(|bytes| reader.count_control_frames(bytes)).sum();
             assert_eq!(count, 3, "in pieces of {piece}");
         }

@@ -3,6 +3,9 @@
 //! The tunnel carries structure, never bytes of HTTP/1.1. Each request is framed anew here, with one method of telling
 //! its length, so that a printer's lax server cannot be made to see two requests where the service saw one.
 
+#[doc(hidden)]
+pub mod fuzzing;
+
 mod headers;
 mod pool;
 mod websocket;

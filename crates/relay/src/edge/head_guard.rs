@@ -11,7 +11,7 @@ use memchr::memmem;
 /// A head is at most this long; hyper refuses longer ones itself.
 pub(crate) const MAX_HEAD: usize = 64 * 1024;
 /// Bytes kept of a visitor who sends on without waiting for responses.
-const MAX_KEPT: usize = 4 * MAX_HEAD;
+pub const MAX_KEPT: usize = 4 * MAX_HEAD;
 
 /// Follows one HTTP/1 connection.
 #[derive(Debug)]

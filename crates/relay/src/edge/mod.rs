@@ -1,6 +1,6 @@
 //! Where strangers arrive: TCP, TLS, HTTP, and bounds on all that they may cost before anything is known of them.
 
-mod head_guard;
+pub(crate) mod head_guard;
 mod io;
 mod limits;
 mod tls;
