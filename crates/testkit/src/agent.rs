@@ -3,16 +3,18 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use model::link::{PrinterStatus, Refusal};
+use model::link::{PrinterStatus, Refusal, RefusalReason};
 use model::{PrinterId, Secret};
 use parking_lot::Mutex;
 use printers::PrinterUrl;
 use printers::forward::{Forwarder, VisitorAddress};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio_rustls::rustls::ClientConfig;
 use tokio_util::sync::CancellationToken;
 use tunnel::agent_loop::{AgentOptions, Identity, Notice, run};
-use tunnel::dial::{DialOptions, tls_config};
+use tunnel::agent_side::PrinterHandler;
+use tunnel::dial::{DialOptions, Upgrade, tls_config};
 
 use crate::certificates::TestCertificates;
 use crate::service::{TestPrinter, TestService};
@@ -22,9 +24,22 @@ use crate::wait::wait_until;
 pub struct TestAgent {
     /// The printer's status as the agent reports it; send to change it.
     pub status: watch::Sender<PrinterStatus>,
-    connects: Arc<Mutex<usize>>,
+    seen: Arc<Mutex<SeenByAgent>>,
     shutdown: CancellationToken,
     running: Option<JoinHandle<Result<(), Refusal>>>,
+}
+
+/// What an agent has noticed of its link.
+#[derive(Clone, Debug, Default)]
+pub struct SeenByAgent {
+    /// How often it was told that visitors can reach its printer.
+    pub connects: usize,
+    /// How often it lost a link.
+    pub losses: usize,
+    /// How the last link's bytes travel.
+    pub upgrade: Option<Upgrade>,
+    /// Why it was last refused.
+    pub refusal: Option<RefusalReason>,
 }
 
 /// How an agent reaches its service.
@@ -40,6 +55,12 @@ pub struct TestAgentOptions<'a> {
 impl Default for TestAgentOptions<'_> {
     fn default() -> Self {
         Self { server: None, certificates: None, visitor_address: VisitorAddress::Forward }
+    }
+}
+
+impl TestAgentOptions<'_> {
+    fn tls(&self) -> Arc<ClientConfig> {
+        tls_config(self.certificates.map(|certificates| certificates.authority.as_path())).unwrap()
     }
 }
 
@@ -78,9 +99,19 @@ impl TestAgent {
         origin: SocketAddr,
         options: TestAgentOptions<'_>,
     ) -> Self {
-        let tls = tls_config(options.certificates.map(|certificates| certificates.authority.as_path())).unwrap();
         let target: PrinterUrl = format!("http://{origin}").parse().unwrap();
-        let handler = Arc::new(Forwarder::new(target, &tls, options.visitor_address).unwrap());
+        let handler = Arc::new(Forwarder::new(target, &options.tls(), options.visitor_address).unwrap());
+        Self::start_answering(service, printer, handler, options).await
+    }
+
+    /// The same with another answer than that of a printer's web server.
+    pub async fn start_answering<H: PrinterHandler>(
+        service: &TestService,
+        printer: &TestPrinter,
+        handler: Arc<H>,
+        options: TestAgentOptions<'_>,
+    ) -> Self {
+        let tls = options.tls();
         let server = options.server.unwrap_or_else(|| format!("http://{}", service.address()));
         let agent_options = AgentOptions {
             dial: DialOptions { server: server.parse().unwrap(), tls, insecure: false },
@@ -94,23 +125,35 @@ impl TestAgent {
         });
         let (status, watched) =
             watch::channel(PrinterStatus { reachable: true, software: "test".to_owned(), ..PrinterStatus::default() });
-        let connects = Arc::new(Mutex::new(0));
-        let counted = Arc::clone(&connects);
+        let seen = Arc::new(Mutex::new(SeenByAgent::default()));
+        let noting = Arc::clone(&seen);
         let shutdown = CancellationToken::new();
         let notify = move |notice| {
-            if matches!(notice, Notice::Connected { .. }) {
-                *counted.lock() += 1;
+            let mut seen = noting.lock();
+            match notice {
+                Notice::Connected { upgrade, .. } => {
+                    seen.connects += 1;
+                    seen.upgrade = Some(upgrade);
+                }
+                Notice::Refused { refusal, .. } => seen.refusal = Some(refusal.reason),
+                Notice::Lost { .. } => seen.losses += 1,
+                _ => {}
             }
         };
         let running = tokio::spawn(run(agent_options, identity, watched, handler, notify, shutdown.clone()));
-        let agent = Self { status, connects, shutdown, running: Some(running) };
+        let agent = Self { status, seen, shutdown, running: Some(running) };
         wait_until("the agent is linked", || service.relay().printers_here().contains(&printer.id)).await;
         agent
     }
 
+    /// What it has noticed of its link.
+    pub fn seen(&self) -> SeenByAgent {
+        self.seen.lock().clone()
+    }
+
     /// How often it has connected.
     pub fn connects(&self) -> usize {
-        *self.connects.lock()
+        self.seen.lock().connects
     }
 
     /// Ends it in order.

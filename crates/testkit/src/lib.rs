@@ -9,13 +9,23 @@
 mod agent;
 mod certificates;
 mod client;
+mod link_proxy;
 mod origin;
+mod raw;
+mod raw_origin;
+mod rig;
 mod service;
+mod visitor_socket;
 mod wait;
 
-pub use agent::{TestAgent, TestAgentOptions};
+pub use agent::{SeenByAgent, TestAgent, TestAgentOptions};
 pub use certificates::{TestCertificates, test_certificates};
-pub use client::{Client, Exchange, connect_raw, raw_exchange, websocket};
+pub use client::{Client, ClientIo, Connection, Exchange, Protocol, connect_raw, raw_exchange, websocket};
+pub use link_proxy::LinkProxy;
 pub use origin::{Origin, OriginBody, Seen, empty, full, stream_body};
-pub use service::{AppAccess, SharedAccess, TestPrinter, TestService};
+pub use raw_origin::{RawOrigin, dead_address, read_head};
+pub use rig::{Rig, set_supporter};
+pub use raw::{RawDialogue, RawResponse, parse_responses, raw_dialogue, raw_dialogue_cut_short, read_to_close};
+pub use service::{AppAccess, SharedAccess, TestPrinter, TestService, basic_header};
+pub use visitor_socket::{Ending, VisitorBytes, VisitorSocket};
 pub use wait::{wait_for, wait_until};

@@ -5,6 +5,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use http::request::Builder;
+use http::{Method, Request, header};
 use model::{AccountId, ConnectionId, PrinterId, Secret};
 use relay::Relay;
 use relay::edge::DEFAULT_PER_ADDRESS;
@@ -53,6 +57,20 @@ impl AppAccess {
     pub fn bearer_header(&self) -> String {
         format!("Bearer {}", self.bearer.expose())
     }
+
+    /// The other value for `Authorization`.
+    pub fn basic_header(&self) -> String {
+        basic_header(&self.user, self.password.expose())
+    }
+
+    /// A request that the connection lets in.
+    pub fn request(&self, method: Method, path: &str) -> Builder {
+        Request::builder()
+            .method(method)
+            .uri(path)
+            .header(header::HOST, &self.host)
+            .header(header::AUTHORIZATION, self.bearer_header())
+    }
 }
 
 /// A Shared Connection.
@@ -62,6 +80,11 @@ pub struct SharedAccess {
     pub id: ConnectionId,
     /// Its host name, with the port.
     pub host: String,
+}
+
+/// A value for `Authorization` (RFC 7617).
+pub fn basic_header(user: &str, password: &str) -> String {
+    format!("Basic {}", BASE64.encode(format!("{user}:{password}")))
 }
 
 impl TestService {
