@@ -59,7 +59,7 @@ def examine_server(directory: Path, url: str, cases: list[str]) -> Report:
     """Plays the client against the server at a URL."""
     line = command(directory, {"servers": [{"url": url, "agent": AGENT}], "cases": cases})
     done = subprocess.run(
-        list(map(str, line)), cwd=directory, capture_output=True, text=True, timeout=170, env=clean_environment()
+        list(map(str, line)), cwd=directory, capture_output=True, text=True, timeout=400, env=clean_environment()
     )
     assert (directory / "report" / "index.json").is_file(), done.stderr[-3000:] + done.stdout[-3000:]
     return report(directory)
@@ -89,7 +89,7 @@ class FuzzingServer:
         """Goes through all cases with Node's `ws`, which echoes, at a URL that leads here."""
         driver = Process(["node", paths.SERVERS / "echo.mjs", "drive", url, AGENT], self.directory / "driver.log")
         try:
-            driver.wait_line("^done$", timeout=170)
+            driver.wait_line("^done$", timeout=400)
         finally:
             driver.close()
         wait_for(lambda: (self.directory / "report" / "index.json").is_file(), 20, "Autobahn's report")

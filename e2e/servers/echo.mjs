@@ -31,7 +31,9 @@ function visit(path, echo) {
 }
 
 async function drive() {
-  const cases = Number(await visit("/getCaseCount", false));
+  const count = await visit("/getCaseCount", false);
+  const cases = Number(count);
+  if (!cases) throw new Error(`no number of cases: ${count}`);
   console.log(`driving ${cases} cases`);
   for (let number = 1; number <= cases; number++) await visit(`/runCase?case=${number}&agent=${agent}`, true);
   await visit(`/updateReports?agent=${agent}`, false);

@@ -187,6 +187,8 @@ def test_an_upload_is_whole_or_visibly_broken_wherever_it_was_cut(block_rig, vic
 def recover(service, agent, target):
     if not service.process.alive:
         service.restart()
+        # An agent that has lost many short links one after the other waits longer each time, as it should.
+        agent.process.kill()
     if not agent.process.alive:
         agent.restart()
 

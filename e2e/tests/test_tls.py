@@ -27,7 +27,7 @@ def agent(tls_service, echo_printer, tmp_path):
 def curl(target, path, *arguments):
     name = target.host.split(":")[0]
     command = ["curl", "-sS", "--max-time", "60", "--resolve", f"{name}:{target.port}:127.0.0.1"]
-    # OpenSSL refuses a wildcard right below a top-level name, as `*.localhost` is. Other clients here check certificates.
+    # OpenSSL refuses a wildcard right below a top-level name, as `*.localhost` is. Other clients here check the chain.
     command += ["--insecure", "-u", ":".join(target.basic), *arguments, target.url + path]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
