@@ -130,10 +130,12 @@ impl Access {
             ConnectionLookup::Alive(record) if has_expired(&record, now) => Err(RelayError::ConnectionRevoked),
             ConnectionLookup::Alive(record) => {
                 let record = Arc::from(record);
-                if self.invalidations.load(Ordering::Acquire) == invalidations {
-                    self.cache.insert(key, Arc::clone(&record));
-                    self.note_use(&record, now);
+                self.cache.insert(key.clone(), Arc::clone(&record));
+                // An invalidation since the question was asked may have come before the insertion and missed it.
+                if self.invalidations.load(Ordering::Acquire) != invalidations {
+                    self.cache.invalidate(&key);
                 }
+                self.note_use(&record, now);
                 Ok(record)
             }
         }

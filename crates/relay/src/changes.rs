@@ -5,7 +5,7 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime};
 
 use model::{ConnectionId, RelayError};
-use store::{Change, ChangeSubject, ConnectionLookup, ConnectionRecord};
+use store::{Change, ChangeSubject, ConnectionLookup, ConnectionRecord, StoreError};
 
 use crate::relay::Relay;
 use crate::sessions::Session;
@@ -18,51 +18,85 @@ pub(crate) async fn follow(relay: Weak<Relay>) {
     let mut last = None;
     let mut failing = false;
     loop {
-        tokio::time::sleep(INTERVAL).await;
         let Some(relay) = relay.upgrade() else { return };
         let outcome = match last {
-            // What happened before the start is not cached anywhere.
-            None => relay.store.latest_change().await.map(|seq| (seq, Vec::new())),
-            Some(seen) => relay.store.changes_since(seen).await.map(|changes| {
-                let seq = changes.last().map_or(seen, |change| change.seq);
-                (seq, changes)
-            }),
+            None => relay.begin_following().await,
+            Some(seen) => relay.follow_from(seen).await,
         };
+        drop(relay);
         match outcome {
-            Ok((seq, changes)) => {
-                if !changes.is_empty() {
-                    relay.access.invalidate();
-                    if relay.apply(&changes).await.is_err() {
-                        // Looked at again at the next turn: a change must not be lost because the store was busy.
-                        continue;
-                    }
-                }
+            Ok(seq) => {
                 last = Some(seq);
                 failing = false;
             }
-            Err(error) => {
+            // Looked at again at the next turn: a change must not be lost because the store was busy.
+            Err(Unanswered(error)) => {
                 if !failing {
                     tracing::error!(%error, "changes of the store cannot be followed; trying on");
                 }
                 failing = true;
             }
         }
+        tokio::time::sleep(INTERVAL).await;
     }
 }
 
 /// The store did not answer.
-struct Unanswered;
+struct Unanswered(StoreError);
+
+impl From<StoreError> for Unanswered {
+    fn from(error: StoreError) -> Self {
+        Self(error)
+    }
+}
 
 impl Relay {
+    /// The relay serves before it follows, so what it let in and remembered so far may be older than the feed's end.
+    async fn begin_following(&self) -> Result<i64, Unanswered> {
+        let seq = self.store.latest_change().await?;
+        self.access.invalidate();
+        self.cut_refused(|_| true).await?;
+        for (printer, _) in self.directory.links_here() {
+            self.close_if_removed(&printer).await?;
+        }
+        Ok(seq)
+    }
+
+    async fn follow_from(&self, seen: i64) -> Result<i64, Unanswered> {
+        let changes = self.store.changes_since(seen).await?;
+        let Some(last) = changes.last() else { return Ok(seen) };
+        self.access.invalidate();
+        self.apply(&changes).await?;
+        Ok(last.seq)
+    }
+
     async fn apply(&self, changes: &[Change]) -> Result<(), Unanswered> {
-        let affected =
-            self.sessions.select(|session| changes.iter().any(|change| concerns(change, &session.connection)));
+        self.cut_refused(|connection| changes.iter().any(|change| concerns(change, connection))).await?;
+        // Only then the links, else what was open would be told that the printer is offline.
+        if changes.iter().any(|change| matches!(change.subject, ChangeSubject::Account(_))) {
+            // The account's printers went with it.
+            for (printer, _) in self.directory.links_here() {
+                self.close_if_removed(&printer).await?;
+            }
+            return Ok(());
+        }
+        for change in changes {
+            if let ChangeSubject::Printer(printer) = &change.subject {
+                self.close_if_removed(printer).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Cuts the sessions of those connections that would not be let in any more.
+    async fn cut_refused(&self, is_affected: impl Fn(&ConnectionRecord) -> bool) -> Result<(), Unanswered> {
+        let affected = self.sessions.select(|session| is_affected(&session.connection));
         let mut sessions_by_connection: HashMap<ConnectionId, Vec<Arc<Session>>> = HashMap::new();
         for session in affected {
             sessions_by_connection.entry(session.connection.id.clone()).or_default().push(session);
         }
         for (connection, sessions) in sessions_by_connection {
-            let lookup = self.store.connection_by_id(&connection).await.map_err(|_| Unanswered)?;
+            let lookup = self.store.connection_by_id(&connection).await?;
             let Some(error) = refusal(&lookup, SystemTime::now()) else { continue };
             tracing::info!(%connection, code = error.code(), open = sessions.len(), "cutting what a connection has open");
             for session in sessions {
@@ -71,32 +105,16 @@ impl Relay {
             // What was let in between the selection and now.
             self.sessions.cut_connection(&connection, error);
         }
-        // Only then the links, else what was open would be told that the printer is offline.
-        for change in changes {
-            if let ChangeSubject::Printer(printer) = &change.subject {
-                self.close_if_removed(printer).await?;
-            }
-        }
-        if changes.iter().any(|change| matches!(change.subject, ChangeSubject::Account(_))) {
-            // The account's printers went with it.
-            for (printer, _) in self.directory.links_here() {
-                self.close_if_removed(&printer).await?;
-            }
-        }
         Ok(())
     }
 
     async fn close_if_removed(&self, printer: &model::PrinterId) -> Result<(), Unanswered> {
         let Ok(cluster::Whereabouts::Here(link)) = self.directory.find(printer).await else { return Ok(()) };
-        match self.store.authenticate_agent(printer, &model::Secret::new("")).await {
-            Ok(store::AgentAuth::Removed) => {
-                tracing::info!(%printer, "the printer was removed; its agent is disconnected");
-                link.close();
-                Ok(())
-            }
-            Ok(_) => Ok(()),
-            Err(_) => Err(Unanswered),
+        if self.store.authenticate_agent(printer, &model::Secret::new("")).await? == store::AgentAuth::Removed {
+            tracing::info!(%printer, "the printer was removed; its agent is disconnected");
+            link.close();
         }
+        Ok(())
     }
 }
 

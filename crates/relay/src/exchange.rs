@@ -34,6 +34,8 @@ pub struct RelayedBody {
     sent: u64,
     hint: SizeHint,
     ended: bool,
+    /// Breaks off at the next turn.
+    breaking: Option<RelayError>,
     webcam: Option<WebcamCut>,
 }
 
@@ -103,15 +105,18 @@ impl RelayedBody {
         if !ended {
             *guard.session.body.lock() = Some(body);
         }
-        Self { guard, limit, sent: 0, hint, ended, webcam }
+        Self { guard, limit, sent: 0, hint, ended, breaking: None, webcam }
     }
 
-    fn break_off(&mut self, error: RelayError) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
-        self.ended = true;
+    /// Breaks off, one turn later: with the error, what the server still holds for the visitor is lost, and a client
+    /// that did not even get the response's head may send its request again.
+    fn break_off(&mut self, error: RelayError, cx: &Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
         let body = self.guard.session.body.lock().take();
         drop(body);
         metrics::broken_off(error);
-        Poll::Ready(Some(Err(BrokenOff(error))))
+        self.breaking = Some(error);
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 }
 
@@ -124,12 +129,16 @@ impl Body for RelayedBody {
         if this.ended {
             return Poll::Ready(None);
         }
+        if let Some(error) = this.breaking {
+            this.ended = true;
+            return Poll::Ready(Some(Err(BrokenOff(error))));
+        }
         if let Poll::Ready(error) = this.guard.session.poll_cut(cx) {
-            return this.break_off(error);
+            return this.break_off(error, cx);
         }
         if let Some(webcam) = &mut this.webcam {
             if webcam.poll_over(cx).is_ready() {
-                return this.break_off(RelayError::WebcamLimit);
+                return this.break_off(RelayError::WebcamLimit, cx);
             }
             if webcam.state == CutState::Flushing {
                 return Poll::Pending;
@@ -148,8 +157,8 @@ impl Body for RelayedBody {
                 this.ended = true;
                 return Poll::Ready(None);
             }
-            Some(Err(LinkBodyError::Lost)) => return this.break_off(RelayError::PrinterOffline),
-            Some(Err(LinkBodyError::BrokeOff)) => return this.break_off(RelayError::PrinterTimeout),
+            Some(Err(LinkBodyError::Lost)) => return this.break_off(RelayError::PrinterOffline, cx),
+            Some(Err(LinkBodyError::BrokeOff)) => return this.break_off(RelayError::PrinterTimeout, cx),
             Some(Ok(frame)) => frame,
         };
         if let Some(data) = frame.data_ref() {
@@ -163,7 +172,7 @@ impl Body for RelayedBody {
             this.sent += length;
             metrics::bytes_to_visitors(length);
             if this.limit.is_some_and(|limit| this.sent > limit) {
-                return this.break_off(RelayError::DownloadTooLarge);
+                return this.break_off(RelayError::DownloadTooLarge, cx);
             }
         }
         if is_last {

@@ -7,8 +7,8 @@ use std::time::Instant;
 
 /// Payload bytes of one message.
 pub const MAX_MESSAGE: u64 = 32 * 1024 * 1024;
-/// Frames of one message.
-const MAX_FRAGMENTS: u32 = 10_000;
+/// Frames of one message. They pass without being kept, so many cost little; Autobahn's conformance cases send 65,536.
+const MAX_FRAGMENTS: u32 = 100_000;
 /// Control frames a second that a peer may keep up, and how many it may send at once.
 const CONTROL_RATE: f64 = 20.0;
 const CONTROL_BURST: f64 = 200.0;
@@ -48,6 +48,13 @@ impl FrameHead {
 
     pub(crate) fn is_control(&self) -> bool {
         self.opcode >= opcode::CLOSE
+    }
+
+    /// Whether a client may send such a frame (RFC 6455 §5.1, §5.2, §5.5).
+    pub(crate) fn is_proper(&self, has_extensions: bool) -> bool {
+        let known = matches!(self.opcode, 0..=2 | opcode::CLOSE | opcode::PING | opcode::PONG);
+        let fits = !self.is_control() || (self.fin && self.payload <= MAX_CONTROL_PAYLOAD);
+        known && fits && self.mask.is_some() && (self.reserved == 0 || (has_extensions && !self.is_control()))
     }
 
     /// Reads a head from the start of `bytes`; `None` if more are needed. Returns it with its length.
@@ -220,7 +227,7 @@ mod tests {
         assert_eq!(limits.handle_frame(&data(false, 1), now), Err(LimitBroken::MessageTooBig));
 
         let mut limits = FrameLimits::new(now);
-        assert!((0..10_000).all(|_| limits.handle_frame(&data(false, 1), now).is_ok()));
+        assert!((0..100_000).all(|_| limits.handle_frame(&data(false, 1), now).is_ok()));
         assert_eq!(limits.handle_frame(&data(true, 1), now), Err(LimitBroken::Flood));
 
         let mut limits = FrameLimits::new(now);

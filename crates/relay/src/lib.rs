@@ -15,6 +15,7 @@ pub mod fuzzing;
 pub mod link;
 pub mod metrics;
 pub mod relay;
+pub mod timeouts;
 pub mod upload;
 
 mod access;
@@ -37,3 +38,4 @@ mod websocket;
 
 pub use authority::{Authority, SiteNames};
 pub use relay::{Relay, RelayOptions};
+pub use timeouts::{Pace, Timeouts};

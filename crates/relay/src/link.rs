@@ -74,9 +74,12 @@ pub enum LinkError {
     /// The visitor's body went over the plan's limit.
     #[error("the request body is over the limit")]
     UploadTooLarge,
-    /// The visitor's body broke off.
+    /// The visitor's body broke off, or was no HTTP.
     #[error("the request body broke off")]
     VisitorGone(#[source] BoxError),
+    /// The visitor sent the body so slowly that it only held things up.
+    #[error("the request body came too slowly")]
+    VisitorTooSlow,
 }
 
 impl LinkError {
@@ -87,7 +90,7 @@ impl LinkError {
             Self::Timeout | Self::TargetUnreachable(_) => RelayError::PrinterTimeout,
             Self::Agent(_) => RelayError::PluginError,
             Self::UploadTooLarge => RelayError::UploadTooLarge,
-            Self::VisitorGone(_) => RelayError::Unknown,
+            Self::VisitorGone(_) | Self::VisitorTooSlow => RelayError::Unknown,
         }
     }
 }

@@ -24,20 +24,26 @@ pub fn describe() {
     metrics::describe_counter!("spoolway_panics_total", "Panics that were caught; each is a bug");
 }
 
-/// A request was answered with `status`, after `elapsed`.
-pub(crate) fn answered(kind: &'static str, status: u16, elapsed: Duration) {
-    // Printers may send any status; all but the service's own are counted by their class.
-    let code = match status {
-        600..=613 => ERROR_CODES[usize::from(status - 600)],
+/// A request was answered after `elapsed`: by the service with an error, or by the printer with `status`.
+pub(crate) fn answered(kind: &'static str, error: Option<RelayError>, status: u16, elapsed: Duration) {
+    // Printers may send any status; theirs are counted by class.
+    let code = match (error, status) {
+        (Some(error), _) => ERROR_CODES[usize::from(error.code() - 600)],
+        (None, status) => class(status),
+    };
+    metrics::counter!("spoolway_requests_total", "kind" => kind, "code" => code).increment(1);
+    metrics::histogram!("spoolway_time_to_first_byte_seconds", "kind" => kind).record(elapsed.as_secs_f64());
+}
+
+const fn class(status: u16) -> &'static str {
+    match status {
         100..=199 => "1xx",
         200..=299 => "2xx",
         300..=399 => "3xx",
         400..=499 => "4xx",
         500..=599 => "5xx",
         _ => "other",
-    };
-    metrics::counter!("spoolway_requests_total", "kind" => kind, "code" => code).increment(1);
-    metrics::histogram!("spoolway_time_to_first_byte_seconds", "kind" => kind).record(elapsed.as_secs_f64());
+    }
 }
 
 /// Something that was under way was cut.

@@ -33,6 +33,8 @@ const HEAD_LIMIT_AFTER_LARGE_BODY: Duration = Duration::from_secs(600);
 const LARGE_BODY: u64 = 1024 * 1024;
 /// Time for the agent to have room for another stream.
 const OPEN_LIMIT: Duration = Duration::from_secs(10);
+/// A body whose stream has failed ends at once; this is for a busy machine.
+const UPLOAD_END_LIMIT: Duration = Duration::from_secs(1);
 /// An agent's description of a failure is one line.
 const MAX_DETAIL: usize = 1024;
 
@@ -84,13 +86,15 @@ impl NativeLink {
         let response = loop {
             tokio::select! {
                 biased;
-                response = &mut response => break response.map_err(|error| link_error(&error))?,
+                response = &mut response => match response {
+                    Ok(response) => break response,
+                    // A body that broke off resets its stream, so there are two errors, and the body's is the cause.
+                    Err(error) => return Err(upload.failure().await.unwrap_or_else(|| link_error(&error))),
+                },
                 sent = upload.finished() => match sent {
                     // After the body the agent's answer is what counts, also where it did not want all of the body.
                     Ok(()) | Err(SendBodyError::Reset(_)) => extend(deadline.as_mut(), &progress),
-                    Err(SendBodyError::Body(UploadError::TooLarge)) => return Err(LinkError::UploadTooLarge),
-                    Err(SendBodyError::Body(error)) => return Err(LinkError::VisitorGone(error.into())),
-                    Err(SendBodyError::Link(error)) => return Err(link_error(&error)),
+                    Err(error) => return Err(upload_error(error)),
                 },
                 // While the visitor still sends, only idleness ends the exchange.
                 () = &mut deadline, if upload.is_over() => return Err(LinkError::Timeout),
@@ -247,6 +251,17 @@ impl Upload {
         *self = Self::Over;
         outcome
     }
+
+    /// Why the body broke off, if it did and that is why its stream failed.
+    async fn failure(&mut self) -> Option<LinkError> {
+        if self.is_over() {
+            return None;
+        }
+        match tokio::time::timeout(UPLOAD_END_LIMIT, self.finished()).await {
+            Ok(Err(error @ SendBodyError::Body(_))) => Some(upload_error(error)),
+            _ => None,
+        }
+    }
 }
 
 impl Drop for Upload {
@@ -254,6 +269,16 @@ impl Drop for Upload {
         if let Self::Running(task) = self {
             task.abort();
         }
+    }
+}
+
+fn upload_error(error: SendBodyError<UploadError>) -> LinkError {
+    match error {
+        SendBodyError::Body(UploadError::TooLarge) => LinkError::UploadTooLarge,
+        SendBodyError::Body(UploadError::TooSlow) => LinkError::VisitorTooSlow,
+        SendBodyError::Body(error) => LinkError::VisitorGone(error.into()),
+        SendBodyError::Reset(reason) => LinkError::Agent(format!("it reset the stream with {reason}")),
+        SendBodyError::Link(error) => link_error(&error),
     }
 }
 

@@ -15,6 +15,7 @@ use crate::body::SiteHandler;
 use crate::changes;
 use crate::link::Link;
 use crate::sessions::{SWEEP_INTERVAL, Sessions};
+use crate::timeouts::Timeouts;
 use crate::webcam::WebcamMeters;
 
 /// Finds the links of printers.
@@ -32,6 +33,8 @@ pub struct RelayOptions {
     pub site: SiteHandler,
     /// Proxies that may say who their visitor is.
     pub trusted_proxies: Vec<IpNet>,
+    /// How long visitors may take.
+    pub timeouts: Timeouts,
 }
 
 /// Takes visitors' requests to printers.
@@ -41,6 +44,7 @@ pub struct Relay {
     pub(crate) directory: LinkDirectory,
     pub(crate) site: SiteHandler,
     pub(crate) trusted_proxies: Vec<IpNet>,
+    pub(crate) timeouts: Timeouts,
     pub(crate) access: Access,
     pub(crate) sessions: Arc<Sessions>,
     pub(crate) webcams: WebcamMeters,
@@ -59,6 +63,7 @@ impl Relay {
             directory: options.directory,
             site: options.site,
             trusted_proxies: options.trusted_proxies,
+            timeouts: options.timeouts,
             sessions: Arc::default(),
             webcams: WebcamMeters::default(),
             going_down: CancellationToken::new(),

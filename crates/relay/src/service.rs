@@ -104,15 +104,15 @@ impl Relay {
             ConnectionKind::App => "app",
             ConnectionKind::Shared => "shared",
         };
-        let response = match self.relay(Request::from_parts(parts, body), &incident).await {
-            Ok(response) => response,
+        let (response, error) = match self.relay(Request::from_parts(parts, body), &incident).await {
+            Ok(response) => (response, None),
             Err(failure) => {
                 let request_id = &incident.asker.request_id;
                 tracing::info!(%request_id, %method, code = failure.error.code(), kind = kind_label, "request failed");
-                failure_response(failure, &incident.asker, &self.names)
+                (failure_response(failure, &incident.asker, &self.names), Some(failure.error))
             }
         };
-        metrics::answered(kind_label, response.status().as_u16(), incident.started.elapsed());
+        metrics::answered(kind_label, error, response.status().as_u16(), incident.started.elapsed());
         response
     }
 
@@ -222,8 +222,19 @@ impl Relay {
         let (parts, body) = request.into_parts();
         let (version, is_head) = (parts.version, parts.method == Method::HEAD);
         let head = prepare_head(parts, incident, admitted);
-        let upload = UploadBody::new(body, limits.max_upload_bytes, guard.session.activity().clone());
-        let response = unless_cut(&guard, link.call(head.map(|()| upload))).await?;
+        let activity = guard.session.activity().clone();
+        let upload = UploadBody::new(body, limits.max_upload_bytes, self.timeouts.body, activity);
+        let response = match unless_cut(&guard, link.call(head.map(|()| upload))).await? {
+            Ok(response) => response,
+            // The request itself is at fault, which is for HTTP to say.
+            Err(LinkError::VisitorGone(_)) => {
+                return Ok(plain_response(StatusCode::BAD_REQUEST, "the request's body is malformed or broke off"));
+            }
+            Err(LinkError::VisitorTooSlow) => {
+                return Ok(plain_response(StatusCode::REQUEST_TIMEOUT, "the request's body came too slowly"));
+            }
+            Err(error) => return Err(error.relay_error().into()),
+        };
         let (mut parts, body) = response.into_parts();
 
         let is_webcam = webcam::is_webcam_stream(&parts.headers);
@@ -274,11 +285,13 @@ impl Relay {
         let upgrade = hyper::upgrade::on(&mut request);
         let (parts, _) = request.into_parts();
         let head = prepare_head(parts, incident, admitted);
-        let (mut head, frames) = match unless_cut(&guard, link.open_websocket(head)).await? {
-            Upgrade::Accepted(head, frames) => (head, frames),
-            Upgrade::Refused(response) => return Ok(refused_upgrade(response, incident, guard, version)),
-        };
+        let (mut head, frames) =
+            match unless_cut(&guard, link.open_websocket(head)).await?.map_err(|error| error.relay_error())? {
+                Upgrade::Accepted(head, frames) => (head, frames),
+                Upgrade::Refused(response) => return Ok(refused_upgrade(response, incident, guard, version)),
+            };
         headers::prepare_response(head.headers_mut(), &incident.visitor, version);
+        let has_extensions = head.headers().contains_key(header::SEC_WEBSOCKET_EXTENSIONS);
         let mut response = head.map(|()| RelayBody::Empty);
         *response.version_mut() = version;
         if let Some(accept) = accept {
@@ -295,7 +308,9 @@ impl Relay {
         tokio::spawn(async move {
             match upgrade.await {
                 Ok(upgraded) => {
-                    websocket::relay(TokioIo::new(upgraded), frames, Arc::clone(&guard.session), going_down).await;
+                    let visitor = TokioIo::new(upgraded);
+                    let session = Arc::clone(&guard.session);
+                    websocket::relay(visitor, frames, session, has_extensions, going_down).await;
                 }
                 Err(error) => tracing::debug!(%request_id, %error, "a visitor left during the handshake"),
             }
@@ -306,15 +321,15 @@ impl Relay {
 }
 
 /// Waits for the link, but not beyond the end of what let the request in.
-async fn unless_cut<T>(guard: &SessionGuard, answer: impl Future<Output = Result<T, LinkError>>) -> Result<T, Failure> {
+async fn unless_cut<T>(
+    guard: &SessionGuard,
+    answer: impl Future<Output = Result<T, LinkError>>,
+) -> Result<Result<T, LinkError>, Failure> {
     let cut = std::future::poll_fn(|cx| guard.session.poll_cut(cx));
     tokio::select! {
         biased;
         error = cut => Err(error.into()),
-        answer = answer => answer.map_err(|error| {
-            tracing::debug!(%error, "the link gave no response");
-            error.relay_error().into()
-        }),
+        answer = answer => Ok(answer.inspect_err(|error| tracing::debug!(%error, "the link gave no response"))),
     }
 }
 

@@ -51,6 +51,7 @@ pub(crate) async fn relay<V>(
     visitor: V,
     printer: Box<dyn FrameStream>,
     session: Arc<Session>,
+    has_extensions: bool,
     going_down: CancellationToken,
 ) where
     V: AsyncRead + AsyncWrite + Send + Unpin,
@@ -60,7 +61,7 @@ pub(crate) async fn relay<V>(
     let (pongs, waiting_pongs) = mpsc::channel(WAITING_PONGS);
     let mut visitor_read = Some(visitor_read);
     let end = {
-        let upstream = to_printer(&mut visitor_read, printer_write, pongs, &session);
+        let upstream = to_printer(&mut visitor_read, printer_write, pongs, FrameBuffer::new(has_extensions), &session);
         let downstream = to_visitor(printer_read, &mut visitor_write, waiting_pongs, &session, &going_down);
         tokio::select! {
             end = upstream => end,
@@ -92,6 +93,7 @@ async fn to_printer<V, P>(
     visitor: &mut Option<ReadHalf<V>>,
     mut printer: WriteHalf<P>,
     pongs: mpsc::Sender<Vec<u8>>,
+    mut frames: FrameBuffer,
     session: &Session,
 ) -> End
 where
@@ -99,7 +101,6 @@ where
     P: AsyncRead + AsyncWrite + Unpin,
 {
     let Some(visitor) = visitor.as_mut() else { return End::InOrder };
-    let mut frames = FrameBuffer::default();
     let mut limits = FrameLimits::new(Instant::now());
     loop {
         match frames.fill(visitor).await {
@@ -146,17 +147,20 @@ where
             Err(error) => return End::Error(error),
         } {
             closed_by_printer |= piece.is_close;
-            tokio::select! {
+            let mut writing = std::pin::pin!(write_piece(visitor, &piece, &mut waiting_pongs));
+            let written = tokio::select! {
                 biased;
                 error = std::future::poll_fn(|cx| session.poll_cut(cx)) => {
-                    // If the visitor does not read, it cannot be told either.
-                    return End::Error(error);
+                    // A close frame inside of another frame would be taken for its payload.
+                    return match tokio::time::timeout(LINGER, writing).await {
+                        Ok(Ok(())) => End::Error(error),
+                        _ => End::InOrder,
+                    };
                 }
-                written = write_piece(visitor, &piece, &mut waiting_pongs) => {
-                    if written.is_err() {
-                        return End::InOrder;
-                    }
-                }
+                written = &mut writing => written,
+            };
+            if written.is_err() {
+                return End::InOrder;
             }
             metrics::bytes_to_visitors(piece.rest.len() as u64);
             session.activity().touch();
@@ -209,9 +213,18 @@ pub(crate) struct FrameBuffer {
     pub(crate) bytes: BytesMut,
     /// Bytes of the current frame's payload that have not come yet.
     payload_left: u64,
+    /// Whether the two ends agreed on extensions, which give the reserved bits a meaning.
+    has_extensions: bool,
+    /// The visitor has closed, or broken the protocol: what follows is for the printer alone to judge.
+    is_over: bool,
 }
 
 impl FrameBuffer {
+    /// For a WebSocket whose ends agreed on extensions, or did not.
+    pub(crate) fn new(has_extensions: bool) -> Self {
+        Self { has_extensions, ..Self::default() }
+    }
+
     async fn fill<R: AsyncRead + Unpin>(&mut self, reader: &mut R) -> io::Result<usize> {
         self.bytes.reserve(if self.payload_left > 0 { PIECE } else { PIECE / 16 });
         reader.read_buf(&mut self.bytes).await
@@ -232,8 +245,9 @@ impl FrameBuffer {
             self.pass_payload(out);
             let Some((head, length)) = self.next_head() else { return Ok(()) };
             limits.handle_frame(&head, now)?;
-            let is_proper_ping = head.opcode == opcode::PING && head.fin && head.reserved == 0;
-            let (true, Some(mask), true) = (is_proper_ping, head.mask, head.payload <= MAX_CONTROL_PAYLOAD) else {
+            self.is_over |= head.opcode == opcode::CLOSE || !head.is_proper(self.has_extensions);
+            let is_ours = head.opcode == opcode::PING && !self.is_over;
+            let (true, Some(mask)) = (is_ours, head.mask) else {
                 self.pass(length, head.payload, out);
                 continue;
             };
@@ -425,6 +439,33 @@ mod tests {
                 prop_assert_eq!(buffer.take(&mut limits, now, &mut out, |pong| pongs.push(pong)), Ok(()));
             }
             prop_assert_eq!((out, pongs), (expected, expected_pongs));
+        }
+    }
+
+    #[test]
+    fn pings_after_a_close_or_a_broken_frame_are_the_printers() {
+        let frame = |fin, reserved, opcode| {
+            let mut bytes = Vec::new();
+            FrameHead { fin, reserved, opcode, mask: Some([0; 4]), payload: 0 }.write(&mut bytes);
+            bytes
+        };
+        let ping = frame(true, 0, opcode::PING);
+        for (before, has_extensions, pongs_expected) in [
+            (frame(true, 0, 1), false, 1),
+            (frame(true, 0, opcode::CLOSE), false, 0),
+            (frame(true, 0x40, 1), false, 0),
+            (frame(true, 0x40, 1), true, 1),
+            (frame(true, 0, 3), true, 0),
+            (frame(true, 0, 11), false, 0),
+            (frame(false, 0, opcode::PONG), false, 0),
+        ] {
+            let mut buffer = FrameBuffer::new(has_extensions);
+            buffer.bytes.extend_from_slice(&[&before[..], &ping].concat());
+            let (mut out, mut pongs) = (Vec::new(), 0);
+            let now = Instant::now();
+            assert_eq!(buffer.take(&mut FrameLimits::new(now), now, &mut out, |_| pongs += 1), Ok(()));
+            assert_eq!(pongs, pongs_expected, "{before:?}");
+            assert_eq!(out.len(), before.len() + if pongs == 0 { ping.len() } else { 0 });
         }
     }
 

@@ -8,8 +8,8 @@ use figment::Figment;
 use figment::providers::{Env, Format, Serialized, Toml};
 use figment::value::{Dict, Value};
 use ipnet::IpNet;
-use relay::Authority;
 use relay::edge::{CertificateFiles, DEFAULT_PER_ADDRESS};
+use relay::{Authority, Timeouts};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use thiserror::Error;
@@ -82,6 +82,8 @@ pub struct Config {
     pub max_connections: Option<usize>,
     /// Connections from one address.
     pub max_connections_per_address: usize,
+    /// How long visitors may take; no setting, but for tests.
+    pub timeouts: Timeouts,
     /// Certificates, and where to listen with them if not on `listen`.
     pub tls: Option<(CertificateFiles, Option<SocketAddr>)>,
 }
@@ -263,6 +265,7 @@ impl Reader {
             metrics_listen,
             max_connections,
             max_connections_per_address,
+            timeouts: Timeouts::default(),
             tls,
         }
     }

@@ -80,6 +80,7 @@ impl Service {
             directory,
             site: site_handler(&store, &shutdown),
             trusted_proxies: config.trusted_proxies.clone(),
+            timeouts: config.timeouts,
         });
         let limits = ConnectionLimits::new(max_connections(config), config.max_connections_per_address);
         let edge = |certificates| Edge {

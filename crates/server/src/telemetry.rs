@@ -15,12 +15,14 @@ use tracing_subscriber::EnvFilter;
 /// From a tenth of a millisecond, which a request on one machine takes, to the time limits of slow printers.
 const SECONDS_BUCKETS: [f64; 14] =
     [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 5.0, 25.0];
+/// The database library repeats what the store says itself about changes of the layout.
+const DEFAULT_FILTER: &str = "info,sea_orm_migration=warn";
 /// The exporter condenses what it has collected this often.
 const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Writes logs to standard error: `SPOOLWAY_LOG` chooses what (`info`, `relay=debug`), `SPOOLWAY_LOG_FORMAT=json` how.
 pub(crate) fn start_logging() {
-    let filter = EnvFilter::try_from_env("SPOOLWAY_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = EnvFilter::try_from_env("SPOOLWAY_LOG").unwrap_or_else(|_| EnvFilter::new(DEFAULT_FILTER));
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(std::io::stderr().is_terminal())
@@ -54,6 +56,7 @@ pub(crate) async fn serve_metrics(address: SocketAddr) -> anyhow::Result<SocketA
         async move { ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text) }
     };
     tokio::spawn(async move {
+        #[expect(clippy::disallowed_methods, reason = "only the operator's own collector connects here")]
         if let Err(error) = axum::serve(listener, Router::new().route("/metrics", get(render))).await {
             tracing::error!(%error, "metrics are no longer served");
         }

@@ -10,8 +10,8 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use http::request::Builder;
 use http::{Method, Request, header};
 use model::{AccountId, ConnectionId, PrinterId, Secret};
-use relay::Relay;
 use relay::edge::DEFAULT_PER_ADDRESS;
+use relay::{Relay, Timeouts};
 use server::config::Config;
 use server::serve::Service;
 use store::{ConnectionKind, EmailAddress, PasswordHash, Store};
@@ -107,6 +107,7 @@ impl TestService {
             metrics_listen: None,
             max_connections: None,
             max_connections_per_address: DEFAULT_PER_ADDRESS,
+            timeouts: Timeouts::default(),
             tls: None,
         };
         change(&mut config);
@@ -182,6 +183,12 @@ impl TestService {
     /// Adds an account without limits with a printer.
     pub async fn add_printer(&self) -> TestPrinter {
         self.add_printer_on(None).await
+    }
+
+    /// Issues a token with which another agent can take a printer over.
+    pub async fn enrol_anew(&self, printer: &TestPrinter) -> TestPrinter {
+        let new = self.store().issue_enrolment(&printer.id, SystemTime::now()).await.unwrap();
+        TestPrinter { token: new.token, ..printer.clone() }
     }
 
     /// Gives an app access to a printer.

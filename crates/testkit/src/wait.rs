@@ -12,9 +12,14 @@ pub async fn wait_until(what: &str, condition: impl Fn() -> bool) {
 
 /// Waits until `probe` finds something.
 pub async fn wait_for<T>(what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
+    wait_for_answer(what, async || probe()).await
+}
+
+/// Waits until `probe`, which may ask somebody, finds something.
+pub async fn wait_for_answer<T>(what: &str, mut probe: impl AsyncFnMut() -> Option<T>) -> T {
     let waiting = async {
         loop {
-            if let Some(found) = probe() {
+            if let Some(found) = probe().await {
                 return found;
             }
             tokio::time::sleep(Duration::from_millis(5)).await;

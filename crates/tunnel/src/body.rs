@@ -8,6 +8,8 @@ use h2::{Reason, RecvStream, SendStream};
 use http_body::{Body, Frame, SizeHint};
 use thiserror::Error;
 
+use crate::hop_by_hop::remove_forbidden_trailers;
+
 /// A body that arrives on a stream of the link.
 ///
 /// Bytes count against the stream's window until they are taken out here, which is what makes a slow reader slow its
@@ -123,7 +125,9 @@ where
                     }
                 }
                 Err(frame) => {
-                    if let Ok(trailers) = frame.into_trailers() {
+                    if let Ok(mut trailers) = frame.into_trailers() {
+                        // HTTP/2 refuses some of them, and would take the whole message for malformed.
+                        remove_forbidden_trailers(&mut trailers);
                         stream.send_trailers(trailers)?;
                         return Ok(());
                     }

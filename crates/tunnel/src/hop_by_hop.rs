@@ -25,6 +25,18 @@ const KEPT: [HeaderName; 6] = [
     header::CACHE_CONTROL,
 ];
 
+/// Besides the above, these have no place in a trailer section.
+const NOT_IN_TRAILERS: [HeaderName; 8] = [
+    header::TRAILER,
+    header::CONTENT_ENCODING,
+    header::CONTENT_RANGE,
+    header::SET_COOKIE,
+    header::LOCATION,
+    header::EXPECT,
+    header::RANGE,
+    header::MAX_FORWARDS,
+];
+
 /// Removes the hop-by-hop headers and those that `Connection` names.
 pub fn remove_hop_by_hop(headers: &mut HeaderMap) {
     if headers.contains_key(header::CONNECTION) {
@@ -42,6 +54,14 @@ pub fn remove_hop_by_hop(headers: &mut HeaderMap) {
     }
     for name in &ALWAYS {
         headers.remove(name);
+    }
+}
+
+/// Removes what a trailer section must not say, because it decides how a message is framed, routed or let in (RFC 9110
+/// §6.5.1), and what belongs to one connection.
+pub fn remove_forbidden_trailers(trailers: &mut HeaderMap) {
+    for name in ALWAYS.iter().chain(&KEPT).chain(&NOT_IN_TRAILERS) {
+        trailers.remove(name);
     }
 }
 
@@ -71,5 +91,18 @@ mod tests {
         let mut left: Vec<&str> = headers.keys().map(HeaderName::as_str).collect();
         left.sort_unstable();
         assert_eq!(left, ["accept", "content-length"]);
+    }
+
+    #[test]
+    fn a_trailer_says_nothing_that_decides_about_its_message() {
+        let mut trailers = HeaderMap::new();
+        for name in
+            ["content-length", "transfer-encoding", "host", "authorization", "connection", "set-cookie", "x-sum"]
+        {
+            trailers.append(HeaderName::from_static(name), HeaderValue::from_static("1"));
+        }
+        remove_forbidden_trailers(&mut trailers);
+        let left: Vec<&str> = trailers.keys().map(HeaderName::as_str).collect();
+        assert_eq!(left, ["x-sum"]);
     }
 }

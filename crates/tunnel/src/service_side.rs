@@ -202,8 +202,9 @@ where
         self.announce_window();
         if let Poll::Ready(outcome) = Pin::new(&mut self.connection).poll(cx) {
             return Poll::Ready(match outcome {
-                Err(error) if !error.is_io() && !(error.is_go_away() && error.is_remote()) => LinkEnd::Protocol,
-                _ => LinkEnd::Closed,
+                Err(error) if error.is_io() || (error.is_go_away() && error.is_remote()) => LinkEnd::Closed,
+                Err(_) => LinkEnd::Protocol,
+                Ok(()) => LinkEnd::Closed,
             });
         }
         if let Some(round_trip) = self.heartbeat.poll_round_trip(cx) {

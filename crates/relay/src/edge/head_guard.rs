@@ -2,14 +2,16 @@
 //!
 //! hyper takes `Content-Length` away where `Transfer-Encoding` stands beside it, and merges repeated ones, so nothing
 //! above can tell that a request had two ways of telling its length. Such a request is an attempt at smuggling
-//! (RFC 9112 §6.3, §11.2) and must be refused, which takes a look at the bytes.
+//! (RFC 9112 §6.3, §11.2) and must be refused, which takes a look at the bytes. So do bare line feeds, codings under
+//! `chunked` and fragments, all of which hyper lets pass.
 
 use bytes::{Buf, BytesMut};
 use http::HeaderMap;
 use memchr::memmem;
 
-/// A head is at most this long; hyper refuses longer ones itself.
-pub(crate) const MAX_HEAD: usize = 64 * 1024;
+/// A head is at most this long; hyper refuses longer ones itself. What the relay adds, and what HTTP/2 counts for each
+/// field besides its length (RFC 9113 §6.5.2), must still fit what an agent takes, 64 KiB.
+pub(crate) const MAX_HEAD: usize = 60 * 1024;
 /// Bytes kept of a visitor who sends on without waiting for responses.
 pub const MAX_KEPT: usize = 4 * MAX_HEAD;
 
@@ -22,6 +24,8 @@ pub(crate) enum HeadGuard {
     Skipping(u64),
     /// No longer knows where heads begin. The connection must end with this request's response.
     Lost,
+    /// Another protocol is spoken, in which there are no heads.
+    Switched,
 }
 
 /// What is wrong with a head.
@@ -31,6 +35,11 @@ pub(crate) enum HeadFault {
     AmbiguousLength,
     /// A line that ends in LF alone, which other software may read differently (RFC 9112 §2.2).
     BareLineFeed,
+    /// A coding besides `chunked`, or `chunked` twice. The printer would get the body with the other coding still on
+    /// it, and no word of that (RFC 9112 §6.1).
+    UnknownCoding,
+    /// A target with a fragment, which hyper takes away (RFC 9112 §3.2).
+    Fragment,
 }
 
 /// The head that a request came with.
@@ -48,6 +57,15 @@ impl Default for HeadGuard {
 }
 
 impl HeadGuard {
+    /// Whether the visitor has sent something, or is about to, that nobody has read as a request or its body.
+    pub(crate) fn expects_more(&self) -> bool {
+        match self {
+            Self::Keeping(kept) => !kept.is_empty(),
+            Self::Skipping(_) | Self::Lost => true,
+            Self::Switched => false,
+        }
+    }
+
     /// Bytes were read from the visitor.
     pub(crate) fn handle_bytes(&mut self, mut bytes: &[u8]) {
         if let Self::Skipping(left) = self {
@@ -111,16 +129,33 @@ fn head_length(bytes: &[u8]) -> Option<usize> {
 
 fn fault_of(head: &[u8]) -> Option<HeadFault> {
     let mut lengths = 0;
-    let mut has_transfer_encoding = false;
+    let mut codings = 0;
+    let mut is_chunked = true;
     for line in head.split_inclusive(|byte| *byte == b'\n') {
         if !line.ends_with(b"\r\n") {
             return Some(HeadFault::BareLineFeed);
         }
-        let name = line.split(|byte| *byte == b':').next().unwrap_or_default();
-        lengths += usize::from(name.eq_ignore_ascii_case(b"content-length"));
-        has_transfer_encoding |= name.eq_ignore_ascii_case(b"transfer-encoding");
+        let Some(colon) = memchr::memchr(b':', line) else { continue };
+        let (name, value) = (&line[..colon], line[colon + 1..].trim_ascii());
+        if name.eq_ignore_ascii_case(b"content-length") {
+            lengths += 1;
+        } else if name.eq_ignore_ascii_case(b"transfer-encoding") {
+            codings += 1;
+            is_chunked &= value.eq_ignore_ascii_case(b"chunked");
+        }
     }
-    (lengths > 1 || (lengths == 1 && has_transfer_encoding)).then_some(HeadFault::AmbiguousLength)
+    // Methods may contain `#`, so it is looked for after the first space.
+    let mut in_target = head.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    in_target.advance(memchr::memchr(b' ', in_target).unwrap_or(0));
+    if lengths > 1 || (lengths == 1 && codings > 0) {
+        Some(HeadFault::AmbiguousLength)
+    } else if codings > 1 || !is_chunked {
+        Some(HeadFault::UnknownCoding)
+    } else if in_target.contains(&b'#') {
+        Some(HeadFault::Fragment)
+    } else {
+        None
+    }
 }
 
 #[cfg(test)]
@@ -158,6 +193,11 @@ mod tests {
             Some(HeadFault::AmbiguousLength),
         ),
         ("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n", None),
+        ("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding:\t Chunked \r\n\r\n", None),
+        ("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n", Some(HeadFault::UnknownCoding)),
+        ("GET /a#b HTTP/1.1\r\nHost: a\r\nReferer: c#d\r\n\r\n", Some(HeadFault::Fragment)),
+        ("GET /a HTTP/1.1\r\nHost: a\r\nReferer: c#d\r\n\r\n", None),
+        ("A#B /a HTTP/1.1\r\nHost: a\r\n\r\n", None),
         ("GET / HTTP/1.1\nHost: a\r\n\r\n", Some(HeadFault::BareLineFeed)),
         ("GET / HTTP/1.1\r\nHost: a\n\n", Some(HeadFault::BareLineFeed)),
     ];

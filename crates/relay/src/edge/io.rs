@@ -4,7 +4,7 @@ use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -17,15 +17,30 @@ use tunnel::pooled_io::PooledIo;
 use super::head_guard::HeadGuard;
 use super::limits::ConnectionGuard;
 
-/// A visitor who takes no byte for this long has gone, or holds a connection open on purpose.
-const WRITE_STALL_LIMIT: Duration = Duration::from_secs(60);
+/// A connection that is closed while its visitor still sends is read on for this long, and this many bytes: to close it
+/// at once would answer with a reset, which takes the response from a visitor who has not read it yet (RFC 9112 §9.6).
+const LINGER: Duration = Duration::from_secs(2);
+const MAX_LINGER: usize = 1024 * 1024;
 
 /// The transport of a visitor or agent.
 pub struct EdgeIo {
     stream: Stream,
     heads: Option<Arc<Mutex<HeadGuard>>>,
+    write_stall_limit: Duration,
     write_stall: Option<Pin<Box<Sleep>>>,
+    ending: Ending,
     _guard: ConnectionGuard,
+}
+
+/// How far the end of a connection has come.
+enum Ending {
+    Open,
+    /// Our side is closed; what still comes is thrown away.
+    Lingering {
+        until: Pin<Box<Sleep>>,
+        thrown_away: usize,
+    },
+    Over,
 }
 
 enum Stream {
@@ -34,12 +49,20 @@ enum Stream {
 }
 
 impl EdgeIo {
-    pub(super) fn plain(stream: TcpStream, guard: ConnectionGuard) -> Self {
-        Self { stream: Stream::Plain(stream), heads: None, write_stall: None, _guard: guard }
+    pub(super) fn plain(stream: TcpStream, write_stall_limit: Duration, guard: ConnectionGuard) -> Self {
+        Self::new(Stream::Plain(stream), write_stall_limit, guard)
     }
 
-    pub(super) fn tls(stream: TlsStream<PooledIo<TcpStream>>, guard: ConnectionGuard) -> Self {
-        Self { stream: Stream::Tls(Box::new(stream)), heads: None, write_stall: None, _guard: guard }
+    pub(super) fn tls(
+        stream: TlsStream<PooledIo<TcpStream>>,
+        write_stall_limit: Duration,
+        guard: ConnectionGuard,
+    ) -> Self {
+        Self::new(Stream::Tls(Box::new(stream)), write_stall_limit, guard)
+    }
+
+    fn new(stream: Stream, write_stall_limit: Duration, guard: ConnectionGuard) -> Self {
+        Self { stream, heads: None, write_stall_limit, write_stall: None, ending: Ending::Open, _guard: guard }
     }
 
     /// Follows the heads of an HTTP/1 connection.
@@ -52,9 +75,8 @@ impl EdgeIo {
             self.write_stall = None;
             return outcome;
         }
-        let stall = self
-            .write_stall
-            .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(Instant::now() + WRITE_STALL_LIMIT)));
+        let limit = self.write_stall_limit;
+        let stall = self.write_stall.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(Instant::now() + limit)));
         match stall.as_mut().poll(cx) {
             Poll::Ready(()) => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
             Poll::Pending => Poll::Pending,
@@ -118,7 +140,28 @@ impl AsyncWrite for EdgeIo {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let outcome = stream!(self, stream => stream.poll_shutdown(cx));
-        self.check_stall(cx, outcome)
+        if matches!(self.ending, Ending::Open) {
+            let outcome = stream!(self, stream => stream.poll_shutdown(cx));
+            ready!(self.check_stall(cx, outcome))?;
+            let must_linger = self.heads.as_ref().is_some_and(|heads| heads.lock().expects_more());
+            self.ending = if must_linger {
+                Ending::Lingering { until: Box::pin(tokio::time::sleep(LINGER)), thrown_away: 0 }
+            } else {
+                Ending::Over
+            };
+        }
+        let this = &mut *self;
+        let Ending::Lingering { until, thrown_away } = &mut this.ending else { return Poll::Ready(Ok(())) };
+        let mut scratch = [0; 8 * 1024];
+        while until.as_mut().poll(cx).is_pending() && *thrown_away < MAX_LINGER {
+            let mut read = ReadBuf::new(&mut scratch);
+            match stream!(this, stream => stream.poll_read(cx, &mut read)) {
+                Poll::Ready(Ok(())) if !read.filled().is_empty() => *thrown_away += read.filled().len(),
+                Poll::Ready(_) => break,
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+        this.ending = Ending::Over;
+        Poll::Ready(Ok(()))
     }
 }

@@ -62,6 +62,7 @@ impl ConnectionLimits {
         }
         *of_address += 1;
         counts.total += 1;
+        metrics::gauge!("spoolway_visitor_connections").set(counts.total as f64);
         Ok(ConnectionGuard { limits: Arc::clone(&self.0), address })
     }
 
@@ -75,6 +76,7 @@ impl Drop for ConnectionGuard {
     fn drop(&mut self) {
         let mut counts = self.limits.counts.lock();
         counts.total -= 1;
+        metrics::gauge!("spoolway_visitor_connections").set(counts.total as f64);
         if let Some(of_address) = counts.by_address.get_mut(&self.address) {
             *of_address -= 1;
             if *of_address == 0 {

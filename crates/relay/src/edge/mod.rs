@@ -7,6 +7,7 @@ mod tls;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use http::{HeaderValue, Request, Response, StatusCode, Version, header};
@@ -25,16 +26,13 @@ use tunnel::pooled_io::PooledIo;
 use crate::body::RelayBody;
 use crate::relay::Relay;
 use crate::respond::plain_response;
+use crate::timeouts::Timeouts;
 use head_guard::{HeadFault, HeadGuard, MAX_HEAD};
 
 pub use self::io::EdgeIo;
 pub use limits::{ConnectionGuard, ConnectionLimits, DEFAULT_PER_ADDRESS, LimitReached};
 pub use tls::{CertificateError, CertificateFiles, Certificates};
 
-/// For a TLS handshake, or the first bytes of a plain connection.
-const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
-/// For a request's head, and for the wait between two requests.
-const HEAD_LIMIT: Duration = Duration::from_secs(15);
 /// Header lines of a request. OctoPrint's own pages send about twenty.
 const MAX_HEADERS: usize = 100;
 /// hyper reads and writes in steps up to this; it grows to it only while a body flows.
@@ -44,7 +42,6 @@ const MAX_HTTP2_STREAMS: u32 = 100;
 /// What a visitor's upload may have under way.
 const HTTP2_STREAM_WINDOW: u32 = 1024 * 1024;
 const HTTP2_CONNECTION_WINDOW: u32 = 4 * 1024 * 1024;
-const HTTP2_KEEP_ALIVE: Duration = Duration::from_secs(20);
 /// After an error of the listener itself, mostly for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How an HTTP/2 connection begins (RFC 9113 §3.4).
@@ -102,11 +99,7 @@ impl Edge {
                 }
             };
             let edge = self.clone();
-            self.tracker.spawn(async move {
-                ::metrics::gauge!("spoolway_visitor_connections").increment(1.0);
-                edge.serve_connection(stream, address, guard).await;
-                ::metrics::gauge!("spoolway_visitor_connections").decrement(1.0);
-            });
+            self.tracker.spawn(edge.serve_connection(stream, address, guard));
         }
     }
 
@@ -115,20 +108,21 @@ impl Edge {
             return;
         }
         let peer = Peer { address, is_tls: self.certificates.is_some() };
+        let Timeouts { handshake, write_stall, .. } = self.relay.timeouts;
         let (io, is_http2) = match &self.certificates {
             Some(certificates) => {
                 let acceptor = TlsAcceptor::from(certificates.current());
-                match tokio::time::timeout(HANDSHAKE_LIMIT, acceptor.accept(PooledIo::new(stream))).await {
+                match tokio::time::timeout(handshake, acceptor.accept(PooledIo::new(stream))).await {
                     Ok(Ok(stream)) => {
                         let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-                        (EdgeIo::tls(stream, guard), is_http2)
+                        (EdgeIo::tls(stream, write_stall, guard), is_http2)
                     }
                     Ok(Err(error)) => return tracing::debug!(%error, "a TLS handshake failed"),
                     Err(_) => return tracing::debug!("a TLS handshake took too long"),
                 }
             }
-            None => match tokio::time::timeout(HANDSHAKE_LIMIT, begins_http2(&stream)).await {
-                Ok(Ok(is_http2)) => (EdgeIo::plain(stream, guard), is_http2),
+            None => match tokio::time::timeout(handshake, begins_http2(&stream)).await {
+                Ok(Ok(is_http2)) => (EdgeIo::plain(stream, write_stall, guard), is_http2),
                 Ok(Err(_)) | Err(_) => return,
             },
         };
@@ -138,13 +132,14 @@ impl Edge {
     async fn serve_http1(self, mut io: EdgeIo, peer: Peer) {
         let heads = io.guard_heads();
         let relay = self.relay;
+        let head_limit = relay.timeouts.head;
         let service = service_fn(move |request| {
             let (relay, heads) = (Arc::clone(&relay), Arc::clone(&heads));
             async move { Ok::<_, std::convert::Infallible>(guarded(relay, request, peer, &heads).await) }
         });
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
-            .header_read_timeout(HEAD_LIMIT)
+            .header_read_timeout(head_limit)
             .max_headers(MAX_HEADERS)
             .max_header_size(MAX_HEAD)
             .max_buf_size(MAX_BUFFER)
@@ -165,8 +160,12 @@ impl Edge {
 
     async fn serve_http2(self, io: EdgeIo, peer: Peer) {
         let relay = self.relay;
+        let timeouts = relay.timeouts;
+        let requests = Arc::new(AtomicU64::new(0));
+        let begun = Arc::clone(&requests);
         let service = service_fn(move |request| {
             let relay = Arc::clone(&relay);
+            begun.fetch_add(1, Ordering::Relaxed);
             async move {
                 let mut response = relay.handle(request, peer).await;
                 // HTTP/2 has no connection headers (RFC 9113 §8.2.2).
@@ -181,8 +180,8 @@ impl Edge {
             .initial_stream_window_size(HTTP2_STREAM_WINDOW)
             .initial_connection_window_size(HTTP2_CONNECTION_WINDOW)
             .max_send_buf_size(MAX_BUFFER)
-            .keep_alive_interval(HTTP2_KEEP_ALIVE)
-            .keep_alive_timeout(HTTP2_KEEP_ALIVE)
+            .keep_alive_interval(timeouts.http2_keep_alive)
+            .keep_alive_timeout(timeouts.http2_keep_alive)
             .enable_connect_protocol()
             .serve_connection(TokioIo::new(MeteredIo::new(io, CLIENT_PREFACE_LENGTH)), service);
         let mut connection = std::pin::pin!(connection);
@@ -192,10 +191,30 @@ impl Edge {
                 connection.as_mut().graceful_shutdown();
                 connection.await
             }
+            () = no_more_requests(&requests, &timeouts) => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
         };
         if let Err(error) = outcome {
             tracing::debug!(%error, "a visitor's connection ended");
         }
+    }
+}
+
+/// Resolves when no request has begun on an HTTP/2 connection for so long that it is only held open. What has begun may
+/// last longer.
+async fn no_more_requests(requests: &AtomicU64, timeouts: &Timeouts) {
+    let mut seen = 0;
+    let mut limit = timeouts.head;
+    loop {
+        tokio::time::sleep(limit).await;
+        let begun = requests.load(Ordering::Relaxed);
+        if begun == seen {
+            return;
+        }
+        seen = begun;
+        limit = timeouts.http2_idle;
     }
 }
 
@@ -208,18 +227,25 @@ async fn guarded(
 ) -> Response<RelayBody> {
     let verdict = heads.lock().handle_request(request.headers());
     if let Some(fault) = verdict.fault {
-        return plain_response(
-            StatusCode::BAD_REQUEST,
-            match fault {
-                HeadFault::AmbiguousLength => "the request tells its length in more than one way",
-                HeadFault::BareLineFeed => "a line of the request does not end in CRLF",
-            },
-        );
+        let (status, text) = match fault {
+            HeadFault::AmbiguousLength => {
+                (StatusCode::BAD_REQUEST, "the request tells its length in more than one way")
+            }
+            HeadFault::BareLineFeed => (StatusCode::BAD_REQUEST, "a line of the request does not end in CRLF"),
+            HeadFault::UnknownCoding => (StatusCode::NOT_IMPLEMENTED, "the only transfer coding here is `chunked`"),
+            HeadFault::Fragment => (StatusCode::BAD_REQUEST, "the request's target has a fragment"),
+        };
+        return plain_response(status, text);
     }
-    let is_http10 = request.version() == Version::HTTP_10;
+    // Where no switch follows, what stands behind an upgrade request may have been meant for the other protocol.
+    let must_close = !verdict.can_continue
+        || request.version() == Version::HTTP_10
+        || request.headers().contains_key(header::UPGRADE);
     let mut response = relay.handle(request, peer).await;
-    let switches = response.status() == StatusCode::SWITCHING_PROTOCOLS;
-    if (!verdict.can_continue || is_http10) && !switches {
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        // What follows is another protocol's, and kept by nobody.
+        *heads.lock() = HeadGuard::Switched;
+    } else if must_close {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     response
