@@ -8,7 +8,7 @@ use std::time::Instant;
 /// Payload bytes of one message.
 pub const MAX_MESSAGE: u64 = 32 * 1024 * 1024;
 /// Frames of one message. They pass without being kept, so many cost little; Autobahn's conformance cases send 65,536.
-const MAX_FRAGMENTS: u32 = 100_000;
+pub const MAX_FRAGMENTS: u32 = 100_000;
 /// Control frames a second that a peer may keep up, and how many it may send at once.
 const CONTROL_RATE: f64 = 20.0;
 const CONTROL_BURST: f64 = 200.0;

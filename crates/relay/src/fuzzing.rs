@@ -25,7 +25,7 @@ use crate::websocket::{FrameBuffer, PieceBuffer};
 
 pub use crate::agent_events::MAX_EVENT;
 pub use crate::edge::head_guard::MAX_KEPT;
-pub use crate::frames::{MAX_HEADER, MAX_MESSAGE};
+pub use crate::frames::{MAX_FRAGMENTS, MAX_HEADER, MAX_MESSAGE};
 pub use crate::headers::{COOKIE_PREFIX, MAX_SET_COOKIE};
 pub use crate::password_page::PATH as PASSWORD_PATH;
 pub use crate::websocket::PIECE;
@@ -78,6 +78,10 @@ pub struct HeadVerdict {
     pub ambiguous_length: bool,
     /// A line that does not end in CRLF.
     pub bare_line_feed: bool,
+    /// A coding besides `chunked`.
+    pub unknown_coding: bool,
+    /// A target with a fragment.
+    pub fragment: bool,
     /// Whether the next head can be found.
     pub can_continue: bool,
 }
@@ -94,6 +98,8 @@ impl HeadGuard {
         HeadVerdict {
             ambiguous_length: verdict.fault == Some(HeadFault::AmbiguousLength),
             bare_line_feed: verdict.fault == Some(HeadFault::BareLineFeed),
+            unknown_coding: verdict.fault == Some(HeadFault::UnknownCoding),
+            fragment: verdict.fault == Some(HeadFault::Fragment),
             can_continue: verdict.can_continue,
         }
     }
@@ -167,14 +173,13 @@ pub struct VisitorFrames {
     started: Instant,
 }
 
-impl Default for VisitorFrames {
-    fn default() -> Self {
-        let started = Instant::now();
-        Self { frames: FrameBuffer::default(), limits: FrameLimits::new(started), started }
-    }
-}
-
 impl VisitorFrames {
+    /// For a WebSocket whose ends agreed on extensions, or did not.
+    pub fn new(has_extensions: bool) -> Self {
+        let started = Instant::now();
+        Self { frames: FrameBuffer::new(has_extensions), limits: FrameLimits::new(started), started }
+    }
+
     /// Bytes came from the visitor. Time stands still.
     ///
     /// # Errors

@@ -133,37 +133,44 @@ fn contains(text: &[u8], wanted: &[u8]) -> bool {
 
 /// A page opened with credentials in its URL names them again in the requests that it causes.
 fn clean_referer(headers: &mut HeaderMap) {
-    let Some(referer) = headers.get(header::REFERER).and_then(|value| value.to_str().ok()) else { return };
-    let Some((before, query)) = referer.split_once('?') else { return };
-    if let Some(query) = without_own_arguments(query) {
-        let cleaned = if query.is_empty() { before.to_owned() } else { format!("{before}?{query}") };
-        match HeaderValue::from_str(&cleaned) {
+    for value in headers.get_all(header::REFERER).iter().map(HeaderValue::as_bytes) {
+        let mut parts = value.splitn(2, |byte| *byte == b'?');
+        let (Some(before), Some(after)) = (parts.next(), parts.next()) else { continue };
+        let query = after.split(|byte| *byte == b'#').next().unwrap_or_default();
+        let Some(query) = without_own_arguments(query) else { continue };
+        let cleaned = if query.is_empty() { before.to_vec() } else { [before, b"?", &query].concat() };
+        // Several make no sense; what is left of the first that needed cleaning is enough.
+        match HeaderValue::from_bytes(&cleaned) {
             Ok(value) => headers.insert(header::REFERER, value),
             Err(_) => headers.remove(header::REFERER),
         };
+        return;
     }
 }
 
 /// Removes our own arguments from a request's target.
 pub(crate) fn remove_own_arguments(uri: &mut Uri) {
-    let Some(query) = uri.query().and_then(without_own_arguments) else { return };
-    let target = if query.is_empty() { uri.path().to_owned() } else { format!("{}?{query}", uri.path()) };
+    let Some(query) = uri.query().map(str::as_bytes).and_then(without_own_arguments) else { return };
+    let path = uri.path().as_bytes();
+    let target = if query.is_empty() { path.to_vec() } else { [path, b"?", &query].concat() };
     if let Ok(target) = PathAndQuery::try_from(target) {
         *uri = Uri::from(target);
     }
 }
 
 /// The query without our arguments, or `None` if it has none of them.
-fn without_own_arguments(query: &str) -> Option<String> {
-    let is_own = |pair: &&str| {
-        let name = pair.split_once('=').map_or(*pair, |(name, _)| name);
-        let name = percent_encoding::percent_decode_str(name).decode_utf8_lossy();
-        name == wire::API_KEY_QUERY || name == wire::PLAIN_STATUS_QUERY
+fn without_own_arguments(query: &[u8]) -> Option<Vec<u8>> {
+    let is_own = |pair: &&[u8]| {
+        let name = pair.split(|byte| *byte == b'=').next().unwrap_or_default();
+        let is = |own: &str| percent_encoding::percent_decode(name).eq(own.bytes());
+        is(wire::API_KEY_QUERY) || is(wire::PLAIN_STATUS_QUERY)
     };
-    if !query.split('&').any(|pair| is_own(&pair)) {
+    let mut pairs = query.split(|byte| *byte == b'&');
+    if !pairs.clone().any(|pair| is_own(&pair)) {
         return None;
     }
-    Some(query.split('&').filter(|pair| !is_own(pair)).collect::<Vec<_>>().join("&"))
+    let kept: Vec<&[u8]> = pairs.by_ref().filter(|pair| !is_own(pair)).collect();
+    Some(kept.join(&b"&"[..]))
 }
 
 /// Prepares a printer's response for the visitor.
@@ -199,7 +206,15 @@ fn own_path<'a>(url: &'a str, visitor: &Visitor) -> Option<&'a str> {
     let is_own = authority.parse::<Authority>().is_ok_and(|authority| authority.host() == visitor.authority.host());
     match path {
         "" if is_own => Some("/"),
-        path if is_own && path.starts_with('/') && !path.starts_with("//") => Some(path),
+        // Browsers read `\` as `/` and leave tabs out, and behind two slashes they look for another host.
+        path if is_own
+            && path.starts_with('/')
+            && !path.starts_with("//")
+            && !path.starts_with("/\\")
+            && !path.contains('\t') =>
+        {
+            Some(path)
+        }
         _ => None,
     }
 }
@@ -224,7 +239,9 @@ fn rewrite_set_cookie(headers: &mut HeaderMap, visitor: &Visitor) {
 fn rewrite_cookie(cookie: &[u8], is_https: bool) -> Option<HeaderValue> {
     let mut parts = cookie.split(|byte| *byte == b';');
     let pair = parts.next()?.trim_ascii();
-    if pair.starts_with(COOKIE_PREFIX.as_bytes()) {
+    // A cookie without a name comes back from the browser as its value alone.
+    let sent_back = pair.strip_prefix(b"=").map_or(pair, <[u8]>::trim_ascii);
+    if sent_back.starts_with(COOKIE_PREFIX.as_bytes()) {
         return None;
     }
     let mut rewritten = pair.to_vec();

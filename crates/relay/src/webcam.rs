@@ -135,7 +135,10 @@ impl BoundaryFinder {
         let boundary = headers
             .get(header::CONTENT_TYPE)
             .and_then(|value| value.to_str().ok())
-            .and_then(|value| value.split(';').skip(1).find_map(|parameter| parameter.trim().strip_prefix("boundary=")))
+            .and_then(|value| {
+                let mut parameters = value.split(';').skip(1).filter_map(|parameter| parameter.trim().split_once('='));
+                parameters.find(|(name, _)| name.eq_ignore_ascii_case("boundary")).map(|(_, boundary)| boundary)
+            })
             .map(|boundary| boundary.trim_matches('"').trim_start_matches("--"))
             .filter(|boundary| !boundary.is_empty() && boundary.len() <= MAX_BOUNDARY);
         let delimiter = boundary.map_or_else(Vec::new, |boundary| format!("--{boundary}").into_bytes());

@@ -67,8 +67,12 @@ fn within(url: &str, target: &PrinterUrl) -> Option<String> {
     let parsed = url::Url::parse(url).ok()?;
     let port = parsed.port_or_known_default()?;
     let host = parsed.host_str()?.trim_start_matches('[').trim_end_matches(']');
-    (host.eq_ignore_ascii_case(target.host()) && port == target.port())
-        .then(|| parsed[url::Position::BeforePath..].to_owned())
+    if !host.eq_ignore_ascii_case(target.host()) || port != target.port() {
+        return None;
+    }
+    let path = &parsed[url::Position::BeforePath..];
+    // Without the `/.`, a browser would take what follows two slashes for another host.
+    Some(if path.starts_with("//") { format!("/.{path}") } else { path.to_owned() })
 }
 
 #[cfg(test)]
@@ -81,6 +85,8 @@ mod tests {
         for (location, expected) in [
             ("http://192.168.1.7:5000/login/?next=%2F#top", "/login/?next=%2F#top"),
             ("HTTP://192.168.1.7:5000", "/"),
+            ("http://192.168.1.7:5000//elsewhere.example/", "/.//elsewhere.example/"),
+            ("http://192.168.1.7:5000/\\elsewhere.example/", "/.//elsewhere.example/"),
             ("http://192.168.1.7:5001/", "http://192.168.1.7:5001/"),
             ("https://elsewhere.example/x", "https://elsewhere.example/x"),
             ("/already/a/path", "/already/a/path"),
