@@ -106,7 +106,7 @@ class Bridge:
     def __init__(self, directory: Path, target, version: str):
         self.port = free_port()
         authority = [target.service.tls.authority] if target.service.tls else []
-        authorization = target.authorization()["Authorization"]
+        authorization = target.authorization().get("Authorization", "")
         line = [
             paths.PYTHON,
             paths.SERVERS / "bridge.py",

@@ -45,7 +45,10 @@ async def copy(reader, writer):
 async def http1(head: list[bytes], reader, writer):
     service_reader, service_writer = await connect()
     kept = [line for line in head[1:] if not line.lower().startswith(b"host:")]
-    lines = [head[0], b"Host: " + HOST.encode(), b"Authorization: " + AUTHORIZATION.encode(), *kept]
+    ours = [b"Host: " + HOST.encode()]
+    if AUTHORIZATION:
+        ours.append(b"Authorization: " + AUTHORIZATION.encode())
+    lines = [head[0], *ours, *kept]
     service_writer.write(b"\r\n".join(lines) + b"\r\n\r\n")
     try:
         await asyncio.gather(copy(reader, service_writer), copy(service_reader, writer))
