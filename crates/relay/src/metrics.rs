@@ -52,6 +52,11 @@ pub(crate) fn broken_off(error: RelayError) {
     metrics::counter!("spoolway_broken_off_total", "code" => code).increment(1);
 }
 
+/// A panic was caught.
+pub(crate) fn panicked() {
+    metrics::counter!("spoolway_panics_total").increment(1);
+}
+
 pub(crate) fn bytes_to_visitors(count: u64) {
     metrics::counter!("spoolway_bytes_to_visitors_total").increment(count);
 }

@@ -63,7 +63,7 @@ impl Relay {
         match AssertUnwindSafe(self.route(request, peer)).catch_unwind().await {
             Ok(response) => response,
             Err(_) => {
-                ::metrics::counter!("spoolway_panics_total").increment(1);
+                metrics::panicked();
                 plain_response(StatusCode::INTERNAL_SERVER_ERROR, "internal error")
             }
         }
@@ -104,7 +104,13 @@ impl Relay {
             ConnectionKind::App => "app",
             ConnectionKind::Shared => "shared",
         };
-        let (response, error) = match self.relay(Request::from_parts(parts, body), &incident).await {
+        let relayed = AssertUnwindSafe(self.relay(Request::from_parts(parts, body), &incident)).catch_unwind().await;
+        let relayed = relayed.unwrap_or_else(|_| {
+            // On these hosts an ordinary status would be taken for the printer's.
+            metrics::panicked();
+            Err(RelayError::Unknown.into())
+        });
+        let (response, error) = match relayed {
             Ok(response) => (response, None),
             Err(failure) => {
                 let request_id = &incident.asker.request_id;

@@ -6,10 +6,12 @@
 //! WebSocket ends. And the visitor's pings are answered here, between two pieces, however long a message takes.
 
 use std::io;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
+use futures_util::FutureExt;
 use model::RelayError;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::sync::mpsc;
@@ -63,10 +65,16 @@ pub(crate) async fn relay<V>(
     let end = {
         let upstream = to_printer(&mut visitor_read, printer_write, pongs, FrameBuffer::new(has_extensions), &session);
         let downstream = to_visitor(printer_read, &mut visitor_write, waiting_pongs, &session, &going_down);
-        tokio::select! {
-            end = upstream => end,
-            end = downstream => end,
-        }
+        let both = async {
+            tokio::select! {
+                end = upstream => end,
+                end = downstream => end,
+            }
+        };
+        AssertUnwindSafe(both).catch_unwind().await.unwrap_or_else(|_| {
+            metrics::panicked();
+            End::Error(RelayError::Unknown)
+        })
     };
     let close = match &end {
         End::InOrder => None,
