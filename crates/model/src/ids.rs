@@ -6,7 +6,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::secret::{random_alphanumeric, random_from};
+use crate::secret::{random_alphanumeric, random_from, random_name};
 
 /// A text that is no id.
 #[derive(Debug, Error, PartialEq, Eq)]
@@ -14,7 +14,7 @@ use crate::secret::{random_alphanumeric, random_from};
 pub struct IdError;
 
 macro_rules! id {
-    ($(#[$doc:meta])* $name:ident, $generated_length:literal) => {
+    ($(#[$doc:meta])* $name:ident, $generate:ident($generated_length:literal)) => {
         $(#[$doc])*
         #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
         #[serde(try_from = "String", into = "String")]
@@ -23,7 +23,7 @@ macro_rules! id {
         impl $name {
             /// Draws a new one at random.
             pub fn generate() -> Self {
-                Self(random_alphanumeric($generated_length))
+                Self($generate($generated_length))
             }
 
             /// The id as text, letters and digits only.
@@ -70,22 +70,22 @@ macro_rules! id {
 id!(
     /// An owner's account.
     AccountId,
-    20
+    random_alphanumeric(20)
 );
 id!(
     /// A printer. 48 characters when made here: the existing plugin's ids have 40 to 60.
     PrinterId,
-    48
+    random_alphanumeric(48)
 );
 id!(
     /// An App Connection or a Shared Connection.
     ConnectionId,
-    20
+    random_alphanumeric(20)
 );
 id!(
     /// One visitor's request, as it appears in the error body, the service's log and the agent's log.
     RequestId,
-    16
+    random_name(16)
 );
 
 /// A text that is no label.

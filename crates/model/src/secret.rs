@@ -1,5 +1,6 @@
 //! Secrets and what is kept of them.
 
+use std::cell::RefCell;
 use std::fmt;
 
 use sha2::{Digest, Sha256};
@@ -89,6 +90,23 @@ impl fmt::Debug for SecretHash {
     }
 }
 
+/// As [`random_alphanumeric`], for names that are no secrets and are made for every request: the system is asked once
+/// for many of them, because asking costs more than all else that making one takes.
+pub(crate) fn random_name(length: usize) -> String {
+    thread_local! {
+        static NAMES: RefCell<String> = const { RefCell::new(String::new()) };
+    }
+    NAMES.with_borrow_mut(|names| {
+        if names.len() < length {
+            *names = random_alphanumeric(NAMES_AT_ONCE.max(length));
+        }
+        names.split_off(names.len() - length)
+    })
+}
+
+/// Letters that a thread keeps for names; 64 request ids.
+const NAMES_AT_ONCE: usize = 1024;
+
 /// `length` letters and digits from the system's random source, each equally likely.
 ///
 /// # Panics
@@ -132,6 +150,14 @@ mod tests {
         assert!(secret.hash().matches(secret.expose()));
         assert!(!secret.hash().matches(Secret::generate().expose()));
         assert!(!secret.hash().matches(""));
+    }
+
+    #[test]
+    fn names_differ_and_have_their_length() {
+        let names: std::collections::HashSet<String> = (0..1000).map(|_| random_name(16)).collect();
+        assert_eq!(names.len(), 1000);
+        assert!(names.iter().all(|name| name.len() == 16));
+        assert_eq!(random_name(5000).len(), 5000);
     }
 
     #[test]
