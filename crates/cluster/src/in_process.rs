@@ -28,7 +28,8 @@ struct State<L> {
 
 impl<L> Default for InProcess<L> {
     fn default() -> Self {
-        let state = State { links_by_printer: HashMap::new(), lost_at_by_printer: HashMap::new(), last_registration: 0 };
+        let state =
+            State { links_by_printer: HashMap::new(), lost_at_by_printer: HashMap::new(), last_registration: 0 };
         Self { state: RwLock::new(state) }
     }
 }
