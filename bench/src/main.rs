@@ -51,7 +51,7 @@ struct Arguments {
     /// Seconds that each measurement looks [default: 2, or 1 with --quick]
     #[arg(long)]
     seconds: Option<f64>,
-    /// Idle agents that are connected at once [default: 500, or 200 with --quick]
+    /// Idle agents that are connected at once [default: 500, or 150 with --quick]
     #[arg(long)]
     agents: Option<usize>,
     /// Give the nginx in between buffers of so many KiB in place of its own 4 and 16
@@ -138,9 +138,9 @@ impl Arguments {
     fn pace(&self) -> Pace {
         let seconds = self.seconds.unwrap_or(if self.quick { 1.0 } else { 2.0 });
         Pace {
-            warm_up: Duration::from_millis(if self.quick { 200 } else { 500 }),
+            warm_up: Duration::from_millis(if self.quick { 150 } else { 500 }),
             window: Duration::from_secs_f64(seconds.clamp(0.1, 30.0)),
-            n_agents: self.agents.unwrap_or(if self.quick { 200 } else { 500 }),
+            n_agents: self.agents.unwrap_or(if self.quick { 150 } else { 500 }),
         }
     }
 }
