@@ -37,12 +37,6 @@ impl From<String> for RelayBody {
     }
 }
 
-impl Default for RelayBody {
-    fn default() -> Self {
-        Self::Empty
-    }
-}
-
 impl Relay {
     /// Answers an agent's upgrade request, and serves the link after it.
     pub(crate) async fn handle_agent(

@@ -14,8 +14,10 @@ use crate::exchange::{BrokenOff, RelayedBody};
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// A body on its way to a visitor.
+#[derive(Default)]
 pub enum RelayBody {
     /// None.
+    #[default]
     Empty,
     /// Bytes of our own.
     Full(Bytes),

@@ -340,12 +340,13 @@ async fn unless_cut<T>(
 }
 
 /// Whether the request opens a WebSocket; refuses what no relay should pass on.
+#[expect(clippy::result_large_err, reason = "the response is on its way out already")]
 pub(crate) fn screen(parts: &Parts) -> Result<bool, Response<RelayBody>> {
     let bad = |text| Err(plain_response(StatusCode::BAD_REQUEST, text));
     let is_http2 = parts.version == Version::HTTP_2;
     match parts.method {
         Method::CONNECT => match parts.extensions.get::<hyper::ext::Protocol>() {
-            Some(protocol) if protocol.as_str() == "websocket" && parts.uri.path().starts_with('/') => Ok(true),
+            Some(protocol) if protocol.as_str() == "websocket" && begins_with_slash(&parts.uri) => Ok(true),
             _ => bad("this is no forward proxy"),
         },
         Method::TRACE => Err(plain_response(StatusCode::METHOD_NOT_ALLOWED, "TRACE is not allowed")),
@@ -354,13 +355,18 @@ pub(crate) fn screen(parts: &Parts) -> Result<bool, Response<RelayBody>> {
             *response.status_mut() = StatusCode::NO_CONTENT;
             Err(response)
         }
-        _ if !parts.uri.path().starts_with('/') => bad("the request's target must begin with `/`"),
+        _ if !begins_with_slash(&parts.uri) => bad("the request's target must begin with `/`"),
         _ if parts.uri.scheme_str().is_some_and(|scheme| scheme != "http" && scheme != "https") => {
             bad("the request's target has an unknown scheme")
         }
         Method::GET if !is_http2 && is_websocket_upgrade(&parts.headers) => Ok(true),
         _ => Ok(false),
     }
+}
+
+/// Looks at the target as it will be sent: where it is a query alone, `path()` says `/`.
+fn begins_with_slash(uri: &Uri) -> bool {
+    uri.path_and_query().is_some_and(|target| target.as_str().starts_with('/'))
 }
 
 fn is_websocket_upgrade(headers: &HeaderMap) -> bool {
