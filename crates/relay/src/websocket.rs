@@ -480,7 +480,7 @@ mod tests {
     #[test]
     fn a_server_that_masks_or_floods_is_refused() {
         let mut pieces = PieceBuffer::default();
-        pieces.bytes = BytesMut::from(&[0x82, 0x80, 0, 0, 0, 0][..]);
+        pieces.bytes.extend_from_slice(&[0x82, 0x80, 0, 0, 0, 0]);
         assert_eq!(pieces.next_piece().err(), Some(RelayError::PluginError));
         pieces.bytes.clear();
         let mut head = Vec::new();

@@ -198,8 +198,11 @@ pub fn tls_config(extra_ca: Option<&Path>) -> io::Result<Arc<rustls::ClientConfi
             return Err(failed("the file holds none"));
         }
     }
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let mut config = rustls::ClientConfig::builder_with_provider(provider)
+    let mut provider = rustls::crypto::aws_lc_rs::default_provider();
+    // Servers take the client's first choice. AES-128 is as safe for this and costs a quarter less than AES-256, which
+    // the library puts first.
+    provider.cipher_suites.sort_by_key(|suite| suite.suite() != rustls::CipherSuite::TLS13_AES_128_GCM_SHA256);
+    let mut config = rustls::ClientConfig::builder_with_provider(Arc::new(provider))
         .with_safe_default_protocol_versions()
         .map_err(io::Error::other)?
         .with_root_certificates(roots)
