@@ -174,8 +174,13 @@ impl Relay {
         if incident.kind == ConnectionKind::Shared && request.uri().path() == password_page::PATH {
             return Ok(self.handle_password_page(request, &connection, &incident.visitor).await);
         }
-        let claim =
-            Claim { headers: request.headers(), uri: request.uri(), is_websocket: incident.is_websocket, address };
+        let claim = Claim {
+            headers: request.headers(),
+            uri: request.uri(),
+            is_websocket: incident.is_websocket,
+            is_own_page: password_page::is_same_origin(&request, &incident.visitor),
+            address,
+        };
         let admitted = match self.access.admit(Arc::clone(&connection), claim, now).await {
             Ok(admitted) => admitted,
             Err(failure)
@@ -294,6 +299,10 @@ impl Relay {
         let (mut head, frames) =
             match unless_cut(&guard, link.open_websocket(head)).await?.map_err(|error| error.relay_error())? {
                 Upgrade::Accepted(head, frames) => (head, frames),
+                // In HTTP/2 a success would accept the WebSocket (RFC 8441 §5), so a refusal cannot be passed on as one.
+                Upgrade::Refused(response) if accept.is_none() && response.status().is_success() => {
+                    return Err(RelayError::PluginError.into());
+                }
                 Upgrade::Refused(response) => return Ok(refused_upgrade(response, incident, guard, version)),
             };
         headers::prepare_response(head.headers_mut(), &incident.visitor, version);
@@ -411,17 +420,15 @@ fn allow_any_origin(headers: &mut HeaderMap, kind: ConnectionKind) {
 
 /// Whether a person's browser asks for a page.
 fn is_navigation<B>(request: &Request<B>) -> bool {
-    if !matches!(*request.method(), Method::GET | Method::HEAD) {
-        return false;
-    }
     match request.headers().get("sec-fetch-mode") {
         Some(mode) => mode == "navigate",
-        None => request
-            .headers()
-            .get_all(header::ACCEPT)
-            .iter()
-            .any(|accept| accept.to_str().is_ok_and(|accept| accept.to_ascii_lowercase().contains("text/html"))),
+        None => *request.method() == Method::GET && names_html(request.headers()),
     }
+}
+
+fn names_html(headers: &HeaderMap) -> bool {
+    let mut values = headers.get_all(header::ACCEPT).iter();
+    values.any(|accept| accept.to_str().is_ok_and(|accept| accept.to_ascii_lowercase().contains("text/html")))
 }
 
 /// The head as the link gets it.

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use relay::edge::CertificateFiles;
 use tempfile::TempDir;
 
 /// PEM files of an authority and of a certificate that it signed.
@@ -13,6 +14,13 @@ pub struct TestCertificates {
     /// Its key.
     pub key: PathBuf,
     _directory: TempDir,
+}
+
+impl TestCertificates {
+    /// What a listener needs of them.
+    pub fn files(&self) -> CertificateFiles {
+        CertificateFiles { certificate: self.certificate.clone(), key: self.key.clone() }
+    }
 }
 
 /// Makes new ones.

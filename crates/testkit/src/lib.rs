@@ -7,11 +7,14 @@
 #![allow(clippy::missing_panics_doc, reason = "as above")]
 
 mod agent;
+mod alone;
 mod certificates;
 mod client;
 mod link_proxy;
 mod origin;
 mod raw;
+mod raw_agent;
+pub mod raw_http2;
 mod raw_origin;
 mod rig;
 mod service;
@@ -19,11 +22,13 @@ mod visitor_socket;
 mod wait;
 
 pub use agent::{SeenByAgent, TestAgent, TestAgentOptions};
+pub use alone::{alone, resident_bytes};
 pub use certificates::{TestCertificates, test_certificates};
 pub use client::{Client, ClientIo, Connection, Exchange, Protocol, connect_raw, raw_exchange, websocket};
 pub use link_proxy::LinkProxy;
 pub use origin::{Origin, OriginBody, Seen, empty, full, stream_body};
 pub use raw::{RawDialogue, RawResponse, parse_responses, raw_dialogue, raw_dialogue_cut_short, read_to_close};
+pub use raw_agent::RawAgent;
 pub use raw_origin::{RawOrigin, dead_address, read_head};
 pub use rig::{Rig, set_supporter};
 pub use service::{AppAccess, SharedAccess, TestPrinter, TestService, basic_header};

@@ -39,6 +39,9 @@ const MAX_HEADERS: usize = 100;
 const MAX_BUFFER: usize = 128 * 1024;
 /// Requests at once on one HTTP/2 connection.
 const MAX_HTTP2_STREAMS: u32 = 100;
+/// Streams that a visitor may reset before they were looked at, or that break the protocol, before the connection is
+/// ended (CVE-2023-44487, CVE-2025-8671).
+const MAX_HTTP2_RESETS: usize = 50;
 /// What a visitor's upload may have under way.
 const HTTP2_STREAM_WINDOW: u32 = 1024 * 1024;
 const HTTP2_CONNECTION_WINDOW: u32 = 4 * 1024 * 1024;
@@ -176,6 +179,8 @@ impl Edge {
         let connection = http2::Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())
             .max_concurrent_streams(MAX_HTTP2_STREAMS)
+            .max_pending_accept_reset_streams(MAX_HTTP2_RESETS)
+            .max_local_error_reset_streams(MAX_HTTP2_RESETS)
             .max_header_list_size(MAX_HEAD as u32)
             .initial_stream_window_size(HTTP2_STREAM_WINDOW)
             .initial_connection_window_size(HTTP2_CONNECTION_WINDOW)
@@ -186,14 +191,20 @@ impl Edge {
             .serve_connection(TokioIo::new(MeteredIo::new(io, CLIENT_PREFACE_LENGTH)), service);
         let mut connection = std::pin::pin!(connection);
         let outcome = tokio::select! {
-            outcome = connection.as_mut() => outcome,
-            () = self.shutdown.cancelled() => {
+            outcome = connection.as_mut() => Some(outcome),
+            () = self.shutdown.cancelled() => None,
+            () = no_more_requests(&requests, &timeouts) => None,
+        };
+        let outcome = match outcome {
+            Some(outcome) => outcome,
+            None => {
                 connection.as_mut().graceful_shutdown();
-                connection.await
-            }
-            () = no_more_requests(&requests, &timeouts) => {
-                connection.as_mut().graceful_shutdown();
-                connection.await
+                if requests.load(Ordering::Relaxed) > 0 {
+                    connection.await
+                } else {
+                    // Perhaps not even the preface has come, without which there is no orderly end.
+                    tokio::time::timeout(timeouts.handshake, connection).await.unwrap_or(Ok(()))
+                }
             }
         };
         if let Err(error) = outcome {
@@ -237,10 +248,10 @@ async fn guarded(
         };
         return plain_response(status, text);
     }
-    // Where no switch follows, what stands behind an upgrade request may have been meant for the other protocol.
-    let must_close = !verdict.can_continue
-        || request.version() == Version::HTTP_10
-        || request.headers().contains_key(header::UPGRADE);
+    // Where no switch follows, what stands behind an upgrade request may have been meant for the other protocol. A
+    // visitor who was not asked for a body may send it, or not.
+    let in_doubt = [header::UPGRADE, header::EXPECT].iter().any(|name| request.headers().contains_key(name));
+    let must_close = in_doubt || !verdict.can_continue || request.version() == Version::HTTP_10;
     let mut response = relay.handle(request, peer).await;
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         // What follows is another protocol's, and kept by nobody.
