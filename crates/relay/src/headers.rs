@@ -264,3 +264,6 @@ fn rewrite_cookie(cookie: &[u8], is_https: bool) -> Option<HeaderValue> {
     }
     HeaderValue::from_bytes(&rewritten).ok()
 }
+
+#[cfg(test)]
+mod tests;

@@ -114,7 +114,9 @@ pub(crate) fn safe_target(target: Option<&str>) -> String {
 pub(crate) fn is_same_origin<B>(request: &Request<B>, visitor: &Visitor) -> bool {
     match request.headers().get(header::ORIGIN).map(|origin| origin.to_str()) {
         None => true,
-        Some(Ok(origin)) => origin.split_once("://").is_some_and(|(_, authority)| {
+        Some(Ok(origin)) => origin.split_once("://").is_some_and(|(scheme, authority)| {
+            let is_web = scheme == "http" || scheme == "https";
+            let authority = if is_web { authority } else { "" };
             authority
                 .parse::<crate::authority::Authority>()
                 .is_ok_and(|origin| origin.host() == visitor.authority.host())

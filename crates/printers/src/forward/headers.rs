@@ -65,6 +65,9 @@ fn remove_internal(headers: &mut HeaderMap) {
 /// The path, query and fragment of a URL that points to the printer itself, by the address that only the agent knows.
 fn within(url: &str, target: &PrinterUrl) -> Option<String> {
     let parsed = url::Url::parse(url).ok()?;
+    if !matches!(parsed.scheme(), "http" | "https") {
+        return None;
+    }
     let port = parsed.port_or_known_default()?;
     let host = parsed.host_str()?.trim_start_matches('[').trim_end_matches(']');
     if !host.eq_ignore_ascii_case(target.host()) || port != target.port() {
@@ -89,6 +92,7 @@ mod tests {
             ("http://192.168.1.7:5000/\\elsewhere.example/", "/.//elsewhere.example/"),
             ("http://192.168.1.7:5001/", "http://192.168.1.7:5001/"),
             ("https://elsewhere.example/x", "https://elsewhere.example/x"),
+            ("other://192.168.1.7:5000", "other://192.168.1.7:5000"),
             ("/already/a/path", "/already/a/path"),
             ("relative", "relative"),
         ] {
