@@ -24,8 +24,6 @@ use crate::link::Link;
 use crate::native_link::{LinkState, NativeLink, open_events, send_linked};
 use crate::relay::Relay;
 
-/// From the 101 to the first answer over the tunnel.
-const FIRST_ANSWER_LIMIT: Duration = Duration::from_secs(15);
 /// An agent refused for a reason that may pass comes back after this long.
 const BUSY_RETRY_SECONDS: u32 = 5;
 /// When a link must be replaced because its stream ids run out, there is no hurry.
@@ -145,7 +143,7 @@ impl Relay {
         let mut driving = tokio::spawn(driver.run());
         // The first answer shows that the agent speaks the protocol; before it, nothing is sent its way.
         let events = tokio::select! {
-            events = tokio::time::timeout(FIRST_ANSWER_LIMIT, open_events(&client)) => events,
+            events = tokio::time::timeout(self.timeouts.first_answer, open_events(&client)) => events,
             _ = &mut driving => return tracing::warn!(%printer, "an agent ended the tunnel before its first answer"),
         };
         let Ok(Ok((events, _events_guard))) = events else {

@@ -186,13 +186,16 @@ async fn post_to_agent(client: &LinkClient, path: &'static str, body: Vec<u8>) -
     *request.method_mut() = Method::POST;
     *request.uri_mut() = Uri::from_static(path);
     let (head, ()) = into_tunnel_head(request, wire::AGENT_AUTHORITY)?;
-    let mut stream = client.open(head, body.is_empty()).await.map_err(|error| link_error(&error))?;
-    if !body.is_empty() {
-        let body = Full::<Bytes>::from(body);
-        send_body(body, &mut stream.body).await.map_err(|error| LinkError::Agent(error.to_string()))?;
-    }
-    let response = tokio::time::timeout(HEAD_LIMIT, stream.response).await.map_err(|_| LinkError::Timeout)?;
-    response.map(drop).map_err(|error| link_error(&error))
+    let posting = async {
+        let mut stream = client.open(head, body.is_empty()).await.map_err(|error| link_error(&error))?;
+        if !body.is_empty() {
+            let body = Full::<Bytes>::from(body);
+            send_body(body, &mut stream.body).await.map_err(|error| LinkError::Agent(error.to_string()))?;
+        }
+        stream.response.await.map(drop).map_err(|error| link_error(&error))
+    };
+    // An agent may grant no stream at all.
+    tokio::time::timeout(HEAD_LIMIT, posting).await.unwrap_or(Err(LinkError::Timeout))
 }
 
 /// Opens the stream on which the agent reports events.

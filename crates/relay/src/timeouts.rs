@@ -1,8 +1,8 @@
-//! How long a stranger may take.
+//! How long visitors and agents may take.
 
 use std::time::Duration;
 
-/// Bounds on what a visitor may hold open by being slow. The defaults are for production; tests set shorter ones.
+/// Bounds on what strangers may hold open by being slow. The defaults are for production; tests set shorter ones.
 #[derive(Clone, Copy, Debug)]
 pub struct Timeouts {
     /// For a TLS handshake, or the first bytes of a plain connection.
@@ -17,6 +17,8 @@ pub struct Timeouts {
     /// An HTTP/2 connection is asked after this long whether its other end is there, and closed after as long again
     /// without an answer.
     pub http2_keep_alive: Duration,
+    /// For an agent, from the 101 to its first answer over the tunnel.
+    pub first_answer: Duration,
     /// For a request's body.
     pub body: Pace,
 }
@@ -29,6 +31,7 @@ impl Default for Timeouts {
             write_stall: Duration::from_secs(60),
             http2_idle: Duration::from_secs(180),
             http2_keep_alive: Duration::from_secs(20),
+            first_answer: Duration::from_secs(15),
             body: Pace::default(),
         }
     }

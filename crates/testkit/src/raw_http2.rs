@@ -199,6 +199,11 @@ impl RawHttp2 {
         self.writer.write_all(bytes).await
     }
 
+    /// Fills `bytes`, which are no frame.
+    pub async fn read_bytes(&mut self, bytes: &mut [u8]) -> std::io::Result<usize> {
+        self.reader.read_exact(bytes).await
+    }
+
     /// The next frame; `None` at the end, by whatever it came.
     pub async fn read(&mut self) -> Option<RawFrame> {
         tokio::time::timeout(LIMIT, read_frame(&mut self.reader)).await.expect("a frame, or the end")
