@@ -112,6 +112,12 @@ where
     let mut limits = FrameLimits::new(Instant::now());
     loop {
         match frames.fill(visitor).await {
+            Ok(0) if frames.has_closed => {
+                // The close frame may still be on its way, and a reset would overtake it; the printer ends the rest.
+                let _ = printer.shutdown().await;
+                tokio::time::sleep(LINGER).await;
+                return End::InOrder;
+            }
             Ok(0) | Err(_) => {
                 // Dropped without an end, the stream is reset: the printer sees the visitor break off.
                 return End::InOrder;
@@ -225,6 +231,8 @@ pub(crate) struct FrameBuffer {
     has_extensions: bool,
     /// The visitor has closed, or broken the protocol: what follows is for the printer alone to judge.
     is_over: bool,
+    /// The visitor has sent a close frame.
+    has_closed: bool,
 }
 
 impl FrameBuffer {
@@ -253,7 +261,8 @@ impl FrameBuffer {
             self.pass_payload(out);
             let Some((head, length)) = self.next_head() else { return Ok(()) };
             limits.handle_frame(&head, now)?;
-            self.is_over |= head.opcode == opcode::CLOSE || !head.is_proper(self.has_extensions);
+            self.has_closed |= head.opcode == opcode::CLOSE;
+            self.is_over |= self.has_closed || !head.is_proper(self.has_extensions);
             let is_ours = head.opcode == opcode::PING && !self.is_over;
             let (true, Some(mask)) = (is_ours, head.mask) else {
                 self.pass(length, head.payload, out);
