@@ -38,6 +38,9 @@ pub(crate) struct Claim<'a> {
     pub(crate) headers: &'a HeaderMap,
     pub(crate) uri: &'a Uri,
     pub(crate) is_websocket: bool,
+    /// Whether no page of another host makes the request. Sibling hosts are one site to a browser, which lends a page
+    /// of one printer the cookies of another.
+    pub(crate) is_own_page: bool,
     pub(crate) address: IpAddr,
 }
 
@@ -186,7 +189,8 @@ impl Access {
                     .ok_or_else(|| RelayError::InvalidCredentials.into())
             }
             ConnectionCredentials::Password(hash) => {
-                if self.passwords.cookie_opens(connection, hash, claim.headers, SystemTime::now()) {
+                if claim.is_own_page && self.passwords.cookie_opens(connection, hash, claim.headers, SystemTime::now())
+                {
                     return Ok(false);
                 }
                 let from_header = match authorization {

@@ -1,4 +1,4 @@
-//! Certificates for `localhost` and what is below it.
+//! Certificates for names of this machine.
 
 use std::path::PathBuf;
 
@@ -9,7 +9,7 @@ use tempfile::TempDir;
 pub struct TestCertificates {
     /// The authority, to be trusted.
     pub authority: PathBuf,
-    /// The chain of `localhost`, `*.localhost` and 127.0.0.1.
+    /// The chain of `localhost`, `spoolway.localhost` and what is below it, and 127.0.0.1.
     pub certificate: PathBuf,
     /// Its key.
     pub key: PathBuf,
@@ -33,7 +33,8 @@ pub fn test_certificates() -> TestCertificates {
     let authority_key = rcgen::KeyPair::generate().unwrap();
     let authority_certificate = authority.self_signed(&authority_key).unwrap();
     let issuer = rcgen::Issuer::new(authority, authority_key);
-    let names = ["localhost", "*.localhost", "127.0.0.1"].map(str::to_owned);
+    // `*.localhost` would stand for a top-level domain, which clients do not accept.
+    let names = ["localhost", "spoolway.localhost", "*.spoolway.localhost", "127.0.0.1"].map(str::to_owned);
     let key = rcgen::KeyPair::generate().unwrap();
     let certificate = rcgen::CertificateParams::new(names).unwrap().signed_by(&key, &issuer).unwrap();
     std::fs::write(path("authority.pem"), authority_certificate.pem()).unwrap();

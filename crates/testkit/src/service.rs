@@ -17,6 +17,8 @@ use server::serve::Service;
 use store::{ConnectionKind, EmailAddress, PasswordHash, Store};
 use tempfile::TempDir;
 
+use crate::certificates::TestCertificates;
+
 /// A running service with a database of its own.
 pub struct TestService {
     service: Option<Service>,
@@ -113,6 +115,15 @@ impl TestService {
         change(&mut config);
         let service = Service::start(&config).await.unwrap();
         Self { service: Some(service), config, _data: Some(data) }
+    }
+
+    /// Starts one with TLS on its only listener, as `spoolway.localhost`.
+    pub async fn start_with_tls(certificates: &TestCertificates) -> Self {
+        Self::start_with(|config| {
+            config.tls = Some((certificates.files(), None));
+            config.domain = Some("spoolway.localhost".parse().unwrap());
+        })
+        .await
     }
 
     /// Stops the service in order and starts it again on the same port and data.
