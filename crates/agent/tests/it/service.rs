@@ -145,6 +145,13 @@ async fn answer(
     tokio::spawn(async move {
         let io = arrival.transport.take_over::<TcpStream>(upgrade).await.unwrap();
         let (link, driver) = LinkClient::start(io, LAST_STREAM_ID, Quiet).await.unwrap();
+        let linked = Request::post(format!("http://{}{}", wire::AGENT_AUTHORITY, wire::LINKED_PATH)).body(()).unwrap();
+        let client = link.clone();
+        tokio::spawn(async move {
+            if let Ok(stream) = client.open(linked, true).await {
+                let _ = stream.response.await;
+            }
+        });
         let seen = Seen { hello: arrival.hello, key: arrival.key.expose().to_owned(), link };
         // A test that has ended hears nothing any more.
         let _ = tell.send(seen).await;
