@@ -56,11 +56,14 @@ def test_it_says_that_the_token_is_wrong(run, service):
 
 def test_an_enrolment_token_works_once(run, service, echo_printer, tmp_path):
     printer = service.add_printer(OWNER)
-    agent = Agent(tmp_path / "first", printer, echo_printer.url).start()
-    second = run("--server", service.origin, "--virtual", "--token", printer.token)
-    says(second, "token")
-    assert printer.app().get("/echo").status == 200
-    agent.close()
+    agent = Agent(tmp_path / "first", printer, echo_printer.url)
+    try:
+        agent.start()
+        second = run("--server", service.origin, "--virtual", "--token", printer.token)
+        says(second, "token")
+        assert printer.app().get("/echo").status == 200
+    finally:
+        agent.close()
 
 
 def test_an_unreachable_printer_leaves_it_connected_and_says_so(service, tmp_path):
@@ -129,19 +132,19 @@ def test_the_virtual_printer_pushes_shows_and_prints(service, tmp_path):
         agent.close()
 
 
-def test_a_new_connection_of_a_printer_replaces_the_old_one(service, echo_agent, echo_printer, tmp_path):
+def test_a_new_connection_of_a_printer_replaces_the_old_one(service, echo_printer, tmp_path):
     printer = service.add_printer(OWNER)
-    first = Agent(tmp_path / "agent", printer, echo_printer.url).start()
-    first_process = first.process
-    # The same identity from another folder, as after a machine was cloned. Two may not share one folder.
-    shutil.copytree(first.data, tmp_path / "clone" / "data", ignore=shutil.ignore_patterns("link*", "lock"))
+    first = Agent(tmp_path / "agent", printer, echo_printer.url)
     second = Agent(tmp_path / "clone", printer, echo_printer.url)
-    second.enrolled = True
-    second.start()
-    app = printer.app()
     try:
+        first.start()
+        # The same identity from another folder, as after a machine was cloned. Two may not share one folder.
+        shutil.copytree(first.data, second.data, ignore=shutil.ignore_patterns("link*", "lock"))
+        second.enrolled = True
+        second.start()
+        app = printer.app()
         for _ in range(20):
             assert app.get("/echo").status == 200
     finally:
-        first_process.close()
+        first.close()
         second.close()
