@@ -340,3 +340,6 @@ pub(crate) fn read_api_key(uri: &Uri) -> Option<ApiKey> {
         (decode(name)? == wire::API_KEY_QUERY).then(|| decode(value)).flatten().map(ApiKey)
     })
 }
+
+#[cfg(test)]
+mod tests;
