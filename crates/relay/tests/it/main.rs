@@ -2,4 +2,17 @@
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
+mod access;
+mod access_shared;
+mod codes;
+mod codes_faults;
+mod codes_scenes;
+mod cors;
 mod passage;
+mod precedence;
+mod raw_http;
+mod raw_http2;
+mod raw_http_cases;
+mod raw_http_refusals;
+mod revocation;
+mod slow_visitors;
