@@ -59,9 +59,8 @@ pub(crate) fn values<'a>(headers: &'a HeaderMap, name: &str) -> Vec<&'a [u8]> {
 pub(crate) fn items(headers: &HeaderMap, name: &str) -> Vec<String> {
     values(headers, name)
         .into_iter()
-        .filter_map(|value| std::str::from_utf8(value).ok())
-        .flat_map(|value| value.split(','))
-        .map(|item| item.trim().to_ascii_lowercase())
+        .flat_map(|value| value.split(|byte| *byte == b','))
+        .map(|item| String::from_utf8_lossy(item).trim().to_ascii_lowercase())
         .collect()
 }
 

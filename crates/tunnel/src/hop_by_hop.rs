@@ -43,9 +43,9 @@ pub fn remove_hop_by_hop(headers: &mut HeaderMap) {
         let named: Vec<HeaderName> = headers
             .get_all(header::CONNECTION)
             .iter()
-            .filter_map(|value| value.to_str().ok())
-            .flat_map(|value| value.split(','))
-            .filter_map(|name| name.trim().parse().ok())
+            // As bytes: one that is no text must not hide the names beside it.
+            .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
+            .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
             .filter(|name| !KEPT.contains(name))
             .collect();
         for name in named {
@@ -87,6 +87,9 @@ mod tests {
         ] {
             headers.append(HeaderName::from_static(name), HeaderValue::from_static(value));
         }
+        let not_text = HeaderValue::from_bytes(b"\xff, X-Beside").expect("values may hold such bytes");
+        headers.append(header::CONNECTION, not_text);
+        headers.append("x-beside", HeaderValue::from_static("1"));
         remove_hop_by_hop(&mut headers);
         let mut left: Vec<&str> = headers.keys().map(HeaderName::as_str).collect();
         left.sort_unstable();
