@@ -8,6 +8,8 @@ mod codes;
 mod codes_faults;
 mod codes_scenes;
 mod cors;
+mod limits;
+mod limits_webcam;
 mod passage;
 mod precedence;
 mod raw_http;
