@@ -43,9 +43,11 @@ const FORGED: [&str; 15] = [
 /// The same as groups.
 const FORGED_PREFIXES: [&str; 5] = ["x-forwarded-", "x-original-", "x-spoolway-", wire::INTERNAL_PREFIX, "oe-"];
 
-/// Headers of a printer that would outlive or leave its own host.
-const NOT_FOR_VISITORS: [HeaderName; 4] = [
+/// Headers of a printer that would outlive or leave its own host, and what only services and agents say to each other.
+const NOT_FOR_VISITORS: [HeaderName; 6] = [
     HeaderName::from_static(wire::ERROR_HEADER),
+    HeaderName::from_static(wire::AGENT_FAILURE_HEADER),
+    HeaderName::from_static(wire::UPGRADED_HEADER),
     header::ALT_SVC,
     header::STRICT_TRANSPORT_SECURITY,
     HeaderName::from_static("service-worker-allowed"),
