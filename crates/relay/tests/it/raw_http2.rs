@@ -83,16 +83,16 @@ fn floods_are_cut_off_and_leave_nothing_behind() {
         // Frames that belong to a stream.
         let open = RawFrame::headers(0, 1, &[(b":method", b"POST"), get(&host)[1], get(&host)[2], get(&host)[3]]);
         let empty_data = RawFrame::new(kind::DATA, 0, 1, []).to_bytes();
-        let (sent, code) = flood(&stage, &[open.clone()], &empty_data, 1_000_000).await;
+        let (sent, code) = flood(&stage, std::slice::from_ref(&open), &empty_data, 1_000_000).await;
         assert!(sent < 1_000_000 && code == Some(code::ENHANCE_YOUR_CALM), "empty DATA: {sent}, {code:?}");
         let padded = RawFrame::new(kind::DATA, flag::PADDED, 1, [0]).to_bytes();
-        let (sent, _) = flood(&stage, &[open.clone()], &padded, 1_000_000).await;
+        let (sent, _) = flood(&stage, std::slice::from_ref(&open), &padded, 1_000_000).await;
         assert!(sent < 1_000_000, "empty DATA with padding: {sent}");
 
         let unfinished = RawFrame::new(kind::HEADERS, 0, 1, field_block(&get(&host)));
         for block in [vec![], field_block(&[(b"x", &[b'y'; 1000])])] {
             let continuation = RawFrame::new(kind::CONTINUATION, 0, 1, block).to_bytes();
-            let (sent, code) = flood(&stage, &[unfinished.clone()], &continuation, 200_000).await;
+            let (sent, code) = flood(&stage, std::slice::from_ref(&unfinished), &continuation, 200_000).await;
             assert!(sent < 200_000 && code == Some(code::ENHANCE_YOUR_CALM), "CONTINUATION: {sent}, {code:?}");
         }
 
