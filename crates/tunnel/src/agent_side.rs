@@ -4,6 +4,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Poll;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -23,6 +24,9 @@ use crate::window::{self, WindowPolicy};
 
 /// Bytes in flight in each direction of an upgraded stream.
 const COPY_BUFFER: usize = 32 * 1024;
+
+/// The service's first bytes come right behind its 101. Pings begin only after them.
+const HANDSHAKE_LIMIT: Duration = Duration::from_secs(20);
 
 /// Any error.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -98,11 +102,15 @@ where
         .max_header_list_size(window::MAX_HEADER_LIST)
         .max_send_buffer_size(window::MAX_STREAM_WINDOW as usize)
         .enable_connect_protocol()
-        .handshake(io)
-        .await;
+        .handshake(io);
+    let handshake = tokio::select! {
+        handshake = tokio::time::timeout(HANDSHAKE_LIMIT, handshake) => handshake,
+        () = shutdown.cancelled() => return ServeEnd::ShutDown,
+    };
     let mut connection = match handshake {
-        Ok(connection) => connection,
-        Err(error) => return ServeEnd::Broken(error),
+        Ok(Ok(connection)) => connection,
+        Ok(Err(error)) => return ServeEnd::Broken(error),
+        Err(_) => return ServeEnd::Silent,
     };
     let ping_pong = connection.ping_pong().expect("nobody took the ping handle of a new connection");
     let mut heartbeat = Heartbeat::new(ping_pong, bytes_read);

@@ -43,7 +43,7 @@ impl Body for RecvBody {
         let Some(stream) = &mut this.stream else { return Poll::Ready(None) };
         while !this.data_ended {
             match ready!(stream.poll_data(cx)) {
-                Some(Ok(data)) if data.is_empty() && !stream.is_end_stream() => continue,
+                Some(Ok(data)) if data.is_empty() => continue,
                 Some(Ok(data)) => {
                     stream.flow_control().release_capacity(data.len())?;
                     this.length = this.length.map(|length| length.saturating_sub(data.len() as u64));
