@@ -305,6 +305,10 @@ fn link_error(error: &h2::Error) -> LinkError {
     match error.reason() {
         // The agent is closing and did not look at the request (RFC 9113 §8.7).
         Some(Reason::REFUSED_STREAM) => LinkError::Lost,
+        // The printer's connection failed, so soon that not even the head was on its way.
+        Some(Reason::CONNECT_ERROR) if error.is_reset() => {
+            LinkError::TargetUnreachable("its connection failed".to_owned())
+        }
         Some(reason) if error.is_reset() => LinkError::Agent(format!("it reset the stream with {reason}")),
         _ => LinkError::Lost,
     }

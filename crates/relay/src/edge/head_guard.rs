@@ -9,9 +9,8 @@ use bytes::{Buf, BytesMut};
 use http::HeaderMap;
 use memchr::memmem;
 
-/// A head is at most this long; hyper refuses longer ones itself. What the relay adds, and what HTTP/2 counts for each
-/// field besides its length (RFC 9113 §6.5.2), must still fit what an agent takes, 64 KiB.
-pub(crate) const MAX_HEAD: usize = 60 * 1024;
+/// A head is at most this long; hyper refuses longer ones itself. The tunnel has room for what the relay adds.
+pub(crate) const MAX_HEAD: usize = 64 * 1024;
 /// Bytes kept of a visitor who sends on without waiting for responses.
 pub const MAX_KEPT: usize = 4 * MAX_HEAD;
 
