@@ -18,3 +18,4 @@ mod raw_http_cases;
 mod raw_http_refusals;
 mod revocation;
 mod slow_visitors;
+mod websockets;
