@@ -25,6 +25,9 @@ use tunnel::dial::tls_config;
 use crate::certificates::TestCertificates;
 use crate::wait::LIMIT;
 
+/// What browsers take; the library's own limit is 16 KiB.
+const MAX_HEADER_LIST: u32 = 256 * 1024;
+
 /// The version of HTTP that a client speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Protocol {
@@ -152,7 +155,10 @@ impl Client {
                 Sender::Http1(sender)
             }
             Protocol::Http2 => {
-                let (sender, driver) = http2::handshake(TokioExecutor::new(), io).await?;
+                let (sender, driver) = http2::Builder::new(TokioExecutor::new())
+                    .max_header_list_size(MAX_HEADER_LIST)
+                    .handshake(io)
+                    .await?;
                 tokio::spawn(driver);
                 Sender::Http2(sender)
             }

@@ -27,6 +27,7 @@ pub use certificates::{TestCertificates, test_certificates};
 pub use client::{Client, ClientIo, Connection, Exchange, Protocol, connect_raw, raw_exchange, websocket};
 pub use link_proxy::LinkProxy;
 pub use origin::{Origin, OriginBody, Seen, accept_websocket, empty, full, stream_body};
+pub use printers::forward::VisitorAddress;
 pub use raw::{RawDialogue, RawResponse, parse_responses, raw_dialogue, raw_dialogue_cut_short, read_to_close};
 pub use raw_agent::RawAgent;
 pub use raw_origin::{RawOrigin, dead_address, read_head};

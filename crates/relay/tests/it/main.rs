@@ -11,6 +11,8 @@ mod cors;
 mod limits;
 mod limits_webcam;
 mod passage;
+mod passage_details;
+mod passage_details_headers;
 mod precedence;
 mod raw_http;
 mod raw_http2;
