@@ -209,6 +209,11 @@ impl RawHttp2 {
         tokio::time::timeout(LIMIT, read_frame(&mut self.reader)).await.expect("a frame, or the end")
     }
 
+    /// The next frame, however long it takes.
+    pub async fn read_for_ever(&mut self) -> Option<RawFrame> {
+        read_frame(&mut self.reader).await
+    }
+
     /// The next frame that is `wanted`.
     pub async fn read_until(&mut self, wanted: impl Fn(&RawFrame) -> bool) -> Option<RawFrame> {
         loop {
