@@ -4,12 +4,15 @@
 
 mod access;
 mod access_shared;
+mod bad_agents;
+mod bad_agents_floods;
 mod codes;
 mod codes_faults;
 mod codes_scenes;
 mod cors;
 mod limits;
 mod limits_webcam;
+mod load;
 mod passage;
 mod passage_details;
 mod passage_details_headers;
