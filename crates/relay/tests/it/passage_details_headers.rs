@@ -281,7 +281,7 @@ async fn visitors_do_not_mix() {
     let rig = Rig::start(origin.address()).await;
     let visit = async |n: usize| -> Exchange {
         let mut request = rig.request(Method::GET, "/");
-        if n % 2 == 0 {
+        if n.is_multiple_of(2) {
             request = request.header("x-own", n.to_string()).header("cookie", format!("v={n}"));
         }
         let protocol = Protocol::ALL[n % 3 % 2];

@@ -206,14 +206,17 @@ pub(crate) struct Agent {
     pub(crate) status: watch::Sender<PrinterStatus>,
     pub(crate) running: JoinHandle<Result<(), Refusal>>,
     pub(crate) shutdown: CancellationToken,
-    notices: mpsc::UnboundedReceiver<Notice>,
+    notices: mpsc::Receiver<Notice>,
 }
+
+/// More than an agent says in any test.
+const MAX_NOTICES: usize = 1024;
 
 impl Agent {
     /// Starts one that dials `server` and trusts what the system trusts.
     pub(crate) fn start(server: &str, identity: Memory, printer: impl PrinterHandler) -> Self {
         let (status, watched) = watch::channel(PrinterStatus::default());
-        let (send, notices) = mpsc::unbounded_channel();
+        let (send, notices) = mpsc::channel(MAX_NOTICES);
         let shutdown = CancellationToken::new();
         let options = AgentOptions {
             dial: DialOptions { server: server.parse().unwrap(), tls: tls_config(None).unwrap(), insecure: false },
@@ -221,7 +224,8 @@ impl Agent {
             capabilities: vec!["testing".to_owned()],
         };
         let notify = move |notice| {
-            let _ = send.send(notice);
+            // A test that does not listen wants none of them.
+            let _ = send.try_send(notice);
         };
         let agent = run(options, Arc::new(identity), watched, Arc::new(printer), notify, shutdown.clone());
         Self { status, running: tokio::spawn(agent.boxed()), shutdown, notices }
