@@ -6,7 +6,7 @@ use model::link::{Refusal, RefusalReason};
 use relay::Timeouts;
 use testkit::raw_http2::{RawFrame, RawHttp2, field_block, flag, kind, push_length};
 use testkit::{
-    Client, Origin, RawAgent, RawDialogue, SharedAccess, TestAgent, TestPrinter, TestService, connect_raw,
+    Client, Origin, RawAgent, RawDialogue, SharedAccess, TestAgent, TestPrinter, TestService, alone, connect_raw,
     raw_dialogue, read_to_close, wait_until,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -363,48 +363,50 @@ fn own_request() -> RawFrame {
     RawFrame::headers(flag::END_STREAM, 2, &fields)
 }
 
-#[tokio::test]
-async fn whatever_an_agent_answers_its_visitor_gets_one_response_and_others_theirs() {
-    let stage = Stage::set().await;
-    let new = RawAgent::new(&stage.printer);
-    drop(new.link(&stage.service).await);
-    let agent = new.enrolled_as(&stage.printer.id);
-    let mut problems = Vec::new();
-    for (what, answer, visitor, link) in ANSWERS {
-        let mut linked = Linked::start(&stage, &agent, &[]).await;
-        let visit = stage.visit("");
-        let stream = linked.next_request().await.unwrap();
-        for frame in answer(stream) {
-            let _ = linked.http2.send(&frame).await;
-        }
-        let dialogue = visit.await.unwrap();
-        let seen = match &dialogue.responses[..] {
-            [response] if response.is_whole => Some(Visitor::Gets(response.status)),
-            [_] => Some(Visitor::SeesABreak),
-            _ => None,
-        };
-        let fine = match visitor {
-            Visitor::MayGet(status) => {
-                matches!(seen, Some(Visitor::SeesABreak)) || seen == Some(Visitor::Gets(*status))
+#[test]
+fn whatever_an_agent_answers_its_visitor_gets_one_response_and_others_theirs() {
+    alone("bad_agents::whatever_an_agent_answers_its_visitor_gets_one_response_and_others_theirs", async {
+        let stage = Stage::set().await;
+        let new = RawAgent::new(&stage.printer);
+        drop(new.link(&stage.service).await);
+        let agent = new.enrolled_as(&stage.printer.id);
+        let mut problems = Vec::new();
+        for (what, answer, visitor, link) in ANSWERS {
+            let mut linked = Linked::start(&stage, &agent, &[]).await;
+            let visit = stage.visit("");
+            let stream = linked.next_request().await.unwrap();
+            for frame in answer(stream) {
+                let _ = linked.http2.send(&frame).await;
             }
-            visitor => seen == Some(*visitor),
-        };
-        if !fine {
-            problems.push(format!("{what}: the visitor saw {seen:?} {}", dialogue.rest.escape_ascii()));
+            let dialogue = visit.await.unwrap();
+            let seen = match &dialogue.responses[..] {
+                [response] if response.is_whole => Some(Visitor::Gets(response.status)),
+                [_] => Some(Visitor::SeesABreak),
+                _ => None,
+            };
+            let fine = match visitor {
+                Visitor::MayGet(status) => {
+                    matches!(seen, Some(Visitor::SeesABreak)) || seen == Some(Visitor::Gets(*status))
+                }
+                visitor => seen == Some(*visitor),
+            };
+            if !fine {
+                problems.push(format!("{what}: the visitor saw {seen:?} {}", dialogue.rest.escape_ascii()));
+            }
+            // A link that stays carries the next request; one that was dropped is gone.
+            let state = tokio::select! {
+                () = wait_until("the link to go", || !stage.is_linked()) => Link::IsDropped,
+                works = carries_on(&stage, &mut linked) => if works { Link::Stays } else { Link::IsDropped },
+            };
+            if state != *link {
+                problems.push(format!("{what}: the link {state:?}"));
+            }
+            drop(linked);
+            wait_until("the link to go", || !stage.is_linked()).await;
+            stage.check_others().await;
         }
-        // A link that stays carries the next request; one that was dropped is gone.
-        let state = tokio::select! {
-            () = wait_until("the link to go", || !stage.is_linked()) => Link::IsDropped,
-            works = carries_on(&stage, &mut linked) => if works { Link::Stays } else { Link::IsDropped },
-        };
-        if state != *link {
-            problems.push(format!("{what}: the link {state:?}"));
-        }
-        drop(linked);
-        wait_until("the link to go", || !stage.is_linked()).await;
-        stage.check_others().await;
-    }
-    assert!(problems.is_empty(), "{} went wrong:\n{}", problems.len(), problems.join("\n"));
+        assert!(problems.is_empty(), "{} went wrong:\n{}", problems.len(), problems.join("\n"));
+    });
 }
 
 async fn carries_on(stage: &Stage, linked: &mut Linked) -> bool {

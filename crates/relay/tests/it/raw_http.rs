@@ -6,7 +6,9 @@ use std::sync::Arc;
 use http::Response;
 use http_body_util::BodyExt;
 use parking_lot::Mutex;
-use testkit::{Origin, RawDialogue, SharedAccess, TestAgent, TestService, full, raw_dialogue, raw_dialogue_cut_short};
+use testkit::{
+    Origin, RawDialogue, SharedAccess, TestAgent, TestService, alone, full, raw_dialogue, raw_dialogue_cut_short,
+};
 
 use crate::raw_http_cases::{CHUNKS, CUT_SHORT, Expect, FIELDS, HOSTS, LENGTHS, REQUEST_LINES, large_heads};
 
@@ -140,33 +142,35 @@ fn report(problems: &[String]) {
     assert!(problems.is_empty(), "{} cases went wrong:\n{}", problems.len(), problems.join("\n"));
 }
 
-#[tokio::test]
-async fn every_shape_of_a_request_is_one_request_or_none() {
-    let stage = Stage::set().await;
-    let mut cases: Vec<(Vec<u8>, Expect)> = Vec::new();
-    for (line, expect) in REQUEST_LINES {
-        cases.push(([line, &b"\r\nHost: $H\r\n\r\n"[..]].concat(), *expect));
-    }
-    for (hosts, expect) in HOSTS {
-        cases.push(([b"GET / HTTP/1.1\r\n", *hosts, b"\r\n"].concat(), *expect));
-    }
-    for (fields, expect) in FIELDS {
-        cases.push(([b"GET / HTTP/1.1\r\nHost: $H\r\n", *fields, b"\r\n"].concat(), *expect));
-    }
-    for (fields, body, expect) in LENGTHS {
-        cases.push(([b"POST / HTTP/1.1\r\nHost: $H\r\n", *fields, b"\r\n", *body].concat(), *expect));
-    }
-    for (body, expect) in CHUNKS {
-        let head = b"POST / HTTP/1.1\r\nHost: $H\r\nTransfer-Encoding: chunked\r\n\r\n";
-        cases.push(([&head[..], *body].concat(), *expect));
-    }
-    assert!(cases.len() >= 300, "{}", cases.len());
-    let mut problems = Vec::new();
-    for (request, expect) in &cases {
-        problems.extend(stage.check(request, *expect).await.err());
-    }
-    report(&problems);
-    stage.check_that_all_is_well().await;
+#[test]
+fn every_shape_of_a_request_is_one_request_or_none() {
+    alone("raw_http::every_shape_of_a_request_is_one_request_or_none", async {
+        let stage = Stage::set().await;
+        let mut cases: Vec<(Vec<u8>, Expect)> = Vec::new();
+        for (line, expect) in REQUEST_LINES {
+            cases.push(([line, &b"\r\nHost: $H\r\n\r\n"[..]].concat(), *expect));
+        }
+        for (hosts, expect) in HOSTS {
+            cases.push(([b"GET / HTTP/1.1\r\n", *hosts, b"\r\n"].concat(), *expect));
+        }
+        for (fields, expect) in FIELDS {
+            cases.push(([b"GET / HTTP/1.1\r\nHost: $H\r\n", *fields, b"\r\n"].concat(), *expect));
+        }
+        for (fields, body, expect) in LENGTHS {
+            cases.push(([b"POST / HTTP/1.1\r\nHost: $H\r\n", *fields, b"\r\n", *body].concat(), *expect));
+        }
+        for (body, expect) in CHUNKS {
+            let head = b"POST / HTTP/1.1\r\nHost: $H\r\nTransfer-Encoding: chunked\r\n\r\n";
+            cases.push(([&head[..], *body].concat(), *expect));
+        }
+        assert!(cases.len() >= 300, "{}", cases.len());
+        let mut problems = Vec::new();
+        for (request, expect) in &cases {
+            problems.extend(stage.check(request, *expect).await.err());
+        }
+        report(&problems);
+        stage.check_that_all_is_well().await;
+    });
 }
 
 #[tokio::test]

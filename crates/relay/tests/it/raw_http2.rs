@@ -188,64 +188,66 @@ async fn closed_windows(stage: &Stage) {
     assert_eq!(refused.error_code(), Some(code::REFUSED_STREAM));
 }
 
-#[tokio::test]
-async fn frames_that_break_the_protocol_end_the_stream_or_the_connection() {
-    let stage = Stage::set().await;
-    let host = stage.shared.host.clone();
-    let headers = |stream| RawFrame::headers(flag::END_STREAM, stream, &get(&host));
-    let settings = |id, value| RawFrame::settings(&[(id, value)]);
-    let cases: Vec<(&str, Vec<RawFrame>)> = vec![
-        ("DATA on a stream that is not open", vec![RawFrame::new(kind::DATA, 0, 1, [0])]),
-        ("DATA on stream 0", vec![RawFrame::new(kind::DATA, 0, 0, [0])]),
-        ("HEADERS on stream 0", vec![headers(0)]),
-        ("HEADERS on an even stream", vec![headers(2)]),
-        ("HEADERS on an earlier stream", vec![headers(5), headers(3)]),
-        ("RST_STREAM on a stream that is not open", vec![RawFrame::reset(1, code::CANCEL)]),
-        ("RST_STREAM on stream 0", vec![RawFrame::reset(0, code::CANCEL)]),
-        ("RST_STREAM of three bytes", vec![RawFrame::new(kind::RST_STREAM, 0, 1, [0; 3])]),
-        ("CONTINUATION without HEADERS", vec![RawFrame::new(kind::CONTINUATION, 4, 1, [])]),
-        (
-            "a frame between HEADERS and CONTINUATION",
-            vec![RawFrame::new(kind::HEADERS, 0, 1, []), RawFrame::new(kind::PING, 0, 0, [0; 8])],
-        ),
-        ("PUSH_PROMISE", vec![RawFrame::new(kind::PUSH_PROMISE, 4, 1, [0, 0, 0, 2])]),
-        ("more padding than there is", vec![RawFrame::new(kind::HEADERS, 0xd, 1, [200, 1])]),
-        ("PING of seven bytes", vec![RawFrame::new(kind::PING, 0, 0, [0; 7])]),
-        ("PING on a stream", vec![RawFrame::new(kind::PING, 0, 1, [0; 8])]),
-        ("SETTINGS of five bytes", vec![RawFrame::new(kind::SETTINGS, 0, 0, [0; 5])]),
-        ("SETTINGS on a stream", vec![RawFrame::new(kind::SETTINGS, 0, 1, [])]),
-        ("an answer to SETTINGS with some", vec![RawFrame::new(kind::SETTINGS, 1, 0, [0; 6])]),
-        ("a window of 2^31", vec![settings(4, 1 << 31)]),
-        ("frames of 100 bytes", vec![settings(5, 100)]),
-        ("frames of 2^24 bytes", vec![settings(5, 1 << 24)]),
-        ("half a push", vec![settings(2, 2)]),
-        ("a frame over the limit", vec![RawFrame::new(kind::DATA, 0, 1, [0; 16_385])]),
-        ("WINDOW_UPDATE by 0", vec![RawFrame::window_update(0, 0)]),
-        ("WINDOW_UPDATE on a stream that is not open", vec![RawFrame::window_update(1, 1)]),
-        ("a connection window over 2^31", vec![RawFrame::window_update(0, i32::MAX as u32); 2]),
-    ];
-    for (what, frames) in cases {
-        let mut connection = RawHttp2::connect(stage.service.address(), &[]).await;
-        for frame in &frames {
-            // The end may come before the last of them.
-            let _ = connection.send(frame).await;
+#[test]
+fn frames_that_break_the_protocol_end_the_stream_or_the_connection() {
+    alone("raw_http2::frames_that_break_the_protocol_end_the_stream_or_the_connection", async {
+        let stage = Stage::set().await;
+        let host = stage.shared.host.clone();
+        let headers = |stream| RawFrame::headers(flag::END_STREAM, stream, &get(&host));
+        let settings = |id, value| RawFrame::settings(&[(id, value)]);
+        let cases: Vec<(&str, Vec<RawFrame>)> = vec![
+            ("DATA on a stream that is not open", vec![RawFrame::new(kind::DATA, 0, 1, [0])]),
+            ("DATA on stream 0", vec![RawFrame::new(kind::DATA, 0, 0, [0])]),
+            ("HEADERS on stream 0", vec![headers(0)]),
+            ("HEADERS on an even stream", vec![headers(2)]),
+            ("HEADERS on an earlier stream", vec![headers(5), headers(3)]),
+            ("RST_STREAM on a stream that is not open", vec![RawFrame::reset(1, code::CANCEL)]),
+            ("RST_STREAM on stream 0", vec![RawFrame::reset(0, code::CANCEL)]),
+            ("RST_STREAM of three bytes", vec![RawFrame::new(kind::RST_STREAM, 0, 1, [0; 3])]),
+            ("CONTINUATION without HEADERS", vec![RawFrame::new(kind::CONTINUATION, 4, 1, [])]),
+            (
+                "a frame between HEADERS and CONTINUATION",
+                vec![RawFrame::new(kind::HEADERS, 0, 1, []), RawFrame::new(kind::PING, 0, 0, [0; 8])],
+            ),
+            ("PUSH_PROMISE", vec![RawFrame::new(kind::PUSH_PROMISE, 4, 1, [0, 0, 0, 2])]),
+            ("more padding than there is", vec![RawFrame::new(kind::HEADERS, 0xd, 1, [200, 1])]),
+            ("PING of seven bytes", vec![RawFrame::new(kind::PING, 0, 0, [0; 7])]),
+            ("PING on a stream", vec![RawFrame::new(kind::PING, 0, 1, [0; 8])]),
+            ("SETTINGS of five bytes", vec![RawFrame::new(kind::SETTINGS, 0, 0, [0; 5])]),
+            ("SETTINGS on a stream", vec![RawFrame::new(kind::SETTINGS, 0, 1, [])]),
+            ("an answer to SETTINGS with some", vec![RawFrame::new(kind::SETTINGS, 1, 0, [0; 6])]),
+            ("a window of 2^31", vec![settings(4, 1 << 31)]),
+            ("frames of 100 bytes", vec![settings(5, 100)]),
+            ("frames of 2^24 bytes", vec![settings(5, 1 << 24)]),
+            ("half a push", vec![settings(2, 2)]),
+            ("a frame over the limit", vec![RawFrame::new(kind::DATA, 0, 1, [0; 16_385])]),
+            ("WINDOW_UPDATE by 0", vec![RawFrame::window_update(0, 0)]),
+            ("WINDOW_UPDATE on a stream that is not open", vec![RawFrame::window_update(1, 1)]),
+            ("a connection window over 2^31", vec![RawFrame::window_update(0, i32::MAX as u32); 2]),
+        ];
+        for (what, frames) in cases {
+            let mut connection = RawHttp2::connect(stage.service.address(), &[]).await;
+            for frame in &frames {
+                // The end may come before the last of them.
+                let _ = connection.send(frame).await;
+            }
+            let goaway = connection.read_until(|frame| frame.kind == kind::GOAWAY).await;
+            // Which error it is called is the library's affair, but an error it must be.
+            assert!(goaway.and_then(|frame| frame.error_code()).is_some_and(|code| code != 0), "{what}");
+            assert!(connection.read_until(|_| false).await.is_none(), "{what}: the connection goes on");
         }
-        let goaway = connection.read_until(|frame| frame.kind == kind::GOAWAY).await;
-        // Which error it is called is the library's affair, but an error it must be.
-        assert!(goaway.and_then(|frame| frame.error_code()).is_some_and(|code| code != 0), "{what}");
-        assert!(connection.read_until(|_| false).await.is_none(), "{what}: the connection goes on");
-    }
-    for (what, bytes) in [
-        ("a preface that goes wrong", &b"PRI * HTTP/2.0\r\n\r\nXX\r\n\r\n"[..]),
-        ("no SETTINGS first", &[PREFACE, &RawFrame::new(kind::PING, 0, 0, [0; 8]).to_bytes()].concat()),
-        ("HTTP/1.1 behind the preface", &[PREFACE, b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"].concat()),
-    ] {
-        let mut connection = RawHttp2::over(testkit::connect_raw(stage.service.address()).await);
-        connection.send_bytes(bytes).await.unwrap();
-        assert!(connection.read_until(|_| false).await.is_none(), "{what}");
-    }
-    stage.taken.lock().clear();
-    stage.check_that_all_is_well().await;
+        for (what, bytes) in [
+            ("a preface that goes wrong", &b"PRI * HTTP/2.0\r\n\r\nXX\r\n\r\n"[..]),
+            ("no SETTINGS first", &[PREFACE, &RawFrame::new(kind::PING, 0, 0, [0; 8]).to_bytes()].concat()),
+            ("HTTP/1.1 behind the preface", &[PREFACE, b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"].concat()),
+        ] {
+            let mut connection = RawHttp2::over(testkit::connect_raw(stage.service.address()).await);
+            connection.send_bytes(bytes).await.unwrap();
+            assert!(connection.read_until(|_| false).await.is_none(), "{what}");
+        }
+        stage.taken.lock().clear();
+        stage.check_that_all_is_well().await;
+    });
 }
 
 /// What must become of a head.
@@ -256,117 +258,122 @@ enum Expect {
     Refused(u16),
 }
 
-#[tokio::test]
-async fn every_head_is_one_request_or_none() {
-    use Expect::{Passes, Refused};
-    let stage = Stage::set().await;
-    let host = stage.shared.host.clone();
-    let authority: Field<'_> = (b":authority", host.as_bytes());
-    let (method, scheme, path): (Field<'_>, Field<'_>, Field<'_>) =
-        ((b":method", b"GET"), (b":scheme", b"http"), (b":path", b"/"));
-    let user = format!("user@{host}");
-    let target = |path| vec![method, scheme, (&b":path"[..], path), authority];
-    let with = |name, value| vec![method, scheme, path, authority, (name, value)];
-    let cases: Vec<(Vec<Field<'_>>, Expect)> = vec![
-        (get(&host), Passes("/")),
-        (target(b"/a?b"), Passes("/a?b")),
-        (target(b"//evil.example/"), Passes("//evil.example/")),
-        (with(b"te", b"trailers"), Passes("/")),
-        (with(b"host", host.as_bytes()), Passes("/")),
-        (vec![method, scheme, path, (b"host", host.as_bytes())], Passes("/")),
-        (vec![method, scheme, path, authority, (b"cookie", b"a=1"), (b"cookie", b"b=2")], Passes("/")),
-        // Which host is meant.
-        (vec![method, scheme, path], Refused(400)),
-        (with(b"host", b"evil.example"), Refused(400)),
-        (vec![method, scheme, path, authority, authority], Refused(400)),
-        (vec![method, scheme, path, authority, (b"host", host.as_bytes()), (b"host", host.as_bytes())], Refused(400)),
-        (vec![method, scheme, path, (b"host", host.as_bytes()), (b"host", b"evil.example")], Refused(400)),
-        (vec![method, scheme, path, (b":authority", b"")], Refused(400)),
-        (vec![method, scheme, path, (b":authority", user.as_bytes())], Refused(400)),
-        (vec![method, scheme, path, (b":authority", b"evil.example")], Refused(421)),
-        (vec![method, scheme, path, (b":authority", b"evil.example"), (b"host", host.as_bytes())], Refused(400)),
-        // Pseudo-headers (RFC 9113 §8.3).
-        (vec![scheme, path, authority], Refused(400)),
-        (vec![method, path, authority], Refused(400)),
-        (vec![method, scheme, authority], Refused(400)),
-        (vec![method, method, scheme, path, authority], Refused(400)),
-        (vec![method, scheme, path, path, authority], Refused(400)),
-        (vec![method, scheme, scheme, path, authority], Refused(400)),
-        (vec![method, scheme, path, (b"x-a", b"b"), authority], Refused(400)),
-        (vec![method, scheme, path, authority, (b":status", b"200")], Refused(400)),
-        (vec![method, scheme, path, authority, (b":unknown", b"1")], Refused(400)),
-        (vec![method, (b":scheme", b"ftp"), path, authority], Refused(400)),
-        (vec![method, (b":scheme", b"a b"), path, authority], Refused(400)),
-        (vec![(b":method", b"GE T"), scheme, path, authority], Refused(400)),
-        (vec![(b":method", b""), scheme, path, authority], Refused(400)),
-        (vec![(b":method", b"TRACE"), scheme, path, authority], Refused(405)),
-        (target(b""), Refused(400)),
-        (target(b"path"), Refused(400)),
-        (target(b"@169.254.169.254/"), Refused(400)),
-        (target(b":80/"), Refused(400)),
-        (target(b"?query"), Refused(400)),
-        (target(b"*"), Refused(400)),
-        (target(b"http://evil.example/"), Refused(400)),
-        (target(b"/a b"), Refused(400)),
-        (target(b"/a\r\nX: y"), Refused(400)),
-        (target(b"/a\x00"), Refused(400)),
-        (target(b"/\xff"), Refused(400)),
-        // Extended CONNECT is for WebSockets, and the plain one for proxies.
-        (vec![(b":method", b"CONNECT"), (b":authority", b"evil.example:443")], Refused(400)),
-        (vec![(b":method", b"CONNECT"), scheme, path, authority], Refused(400)),
-        (vec![(b":method", b"CONNECT"), (b":protocol", b"connect-udp"), scheme, path, authority], Refused(400)),
-        (
-            vec![(b":method", b"CONNECT"), (b":protocol", b"websocket"), scheme, (b":path", b"*"), authority],
-            Refused(400),
-        ),
-        (vec![method, (b":protocol", b"websocket"), scheme, path, authority], Refused(400)),
-        // Fields of HTTP/1.1's connections (RFC 9113 §8.2.2).
-        (with(b"connection", b"close"), Refused(400)),
-        (with(b"connection", b"x-a"), Refused(400)),
-        (with(b"keep-alive", b"timeout=5"), Refused(400)),
-        (with(b"proxy-connection", b"close"), Refused(400)),
-        (with(b"transfer-encoding", b"chunked"), Refused(400)),
-        (with(b"upgrade", b"websocket"), Refused(400)),
-        (with(b"te", b"gzip"), Refused(400)),
-        // Names and values.
-        (with(b"X-A", b"b"), Refused(400)),
-        (with(b"", b"b"), Refused(400)),
-        (with(b"x a", b"b"), Refused(400)),
-        (with(b"x-a:", b"b"), Refused(400)),
-        (with(b"x-a\r\n", b"b"), Refused(400)),
-        (with(b"x-\xff", b"b"), Refused(400)),
-        (with(b"x-a", b"b\r\nx-smuggled: c"), Refused(400)),
-        (with(b"x-a", b"b\rc"), Refused(400)),
-        (with(b"x-a", b"b\nc"), Refused(400)),
-        (with(b"x-a", b"b\x00c"), Refused(400)),
-        // The body's length, which is 0 here.
-        (with(b"content-length", b"0"), Passes("/")),
-        (with(b"content-length", b"5"), Refused(400)),
-        (with(b"content-length", b"+0"), Refused(400)),
-        (with(b"content-length", b"-1"), Refused(400)),
-        (with(b"content-length", b"0, 0"), Refused(400)),
-        (with(b"content-length", b"18446744073709551616"), Refused(400)),
-    ];
-    let mut problems = Vec::new();
-    for (fields, expect) in cases {
-        let mut connection = RawHttp2::connect(stage.service.address(), &[]).await;
-        connection.send(&RawFrame::headers(flag::END_STREAM, 1, &fields)).await.unwrap();
-        let outcome = outcome(&mut connection).await;
-        let taken = std::mem::take(&mut *stage.taken.lock());
-        let fine = match expect {
-            Passes(target) => outcome == Outcome::Status(200) && taken == [Taken::new("GET", target, b"")],
-            Refused(status) => {
-                let refusal = matches!(outcome, Outcome::Reset(_) | Outcome::GoAway(_) | Outcome::Closed);
-                taken.is_empty() && (refusal || outcome == Outcome::Status(status))
+#[test]
+fn every_head_is_one_request_or_none() {
+    alone("raw_http2::every_head_is_one_request_or_none", async {
+        use Expect::{Passes, Refused};
+        let stage = Stage::set().await;
+        let host = stage.shared.host.clone();
+        let authority: Field<'_> = (b":authority", host.as_bytes());
+        let (method, scheme, path): (Field<'_>, Field<'_>, Field<'_>) =
+            ((b":method", b"GET"), (b":scheme", b"http"), (b":path", b"/"));
+        let user = format!("user@{host}");
+        let target = |path| vec![method, scheme, (&b":path"[..], path), authority];
+        let with = |name, value| vec![method, scheme, path, authority, (name, value)];
+        let cases: Vec<(Vec<Field<'_>>, Expect)> = vec![
+            (get(&host), Passes("/")),
+            (target(b"/a?b"), Passes("/a?b")),
+            (target(b"//evil.example/"), Passes("//evil.example/")),
+            (with(b"te", b"trailers"), Passes("/")),
+            (with(b"host", host.as_bytes()), Passes("/")),
+            (vec![method, scheme, path, (b"host", host.as_bytes())], Passes("/")),
+            (vec![method, scheme, path, authority, (b"cookie", b"a=1"), (b"cookie", b"b=2")], Passes("/")),
+            // Which host is meant.
+            (vec![method, scheme, path], Refused(400)),
+            (with(b"host", b"evil.example"), Refused(400)),
+            (vec![method, scheme, path, authority, authority], Refused(400)),
+            (
+                vec![method, scheme, path, authority, (b"host", host.as_bytes()), (b"host", host.as_bytes())],
+                Refused(400),
+            ),
+            (vec![method, scheme, path, (b"host", host.as_bytes()), (b"host", b"evil.example")], Refused(400)),
+            (vec![method, scheme, path, (b":authority", b"")], Refused(400)),
+            (vec![method, scheme, path, (b":authority", user.as_bytes())], Refused(400)),
+            (vec![method, scheme, path, (b":authority", b"evil.example")], Refused(421)),
+            (vec![method, scheme, path, (b":authority", b"evil.example"), (b"host", host.as_bytes())], Refused(400)),
+            // Pseudo-headers (RFC 9113 §8.3).
+            (vec![scheme, path, authority], Refused(400)),
+            (vec![method, path, authority], Refused(400)),
+            (vec![method, scheme, authority], Refused(400)),
+            (vec![method, method, scheme, path, authority], Refused(400)),
+            (vec![method, scheme, path, path, authority], Refused(400)),
+            (vec![method, scheme, scheme, path, authority], Refused(400)),
+            (vec![method, scheme, path, (b"x-a", b"b"), authority], Refused(400)),
+            (vec![method, scheme, path, authority, (b":status", b"200")], Refused(400)),
+            (vec![method, scheme, path, authority, (b":unknown", b"1")], Refused(400)),
+            (vec![method, (b":scheme", b"ftp"), path, authority], Refused(400)),
+            (vec![method, (b":scheme", b"a b"), path, authority], Refused(400)),
+            (vec![(b":method", b"GE T"), scheme, path, authority], Refused(400)),
+            (vec![(b":method", b""), scheme, path, authority], Refused(400)),
+            (vec![(b":method", b"TRACE"), scheme, path, authority], Refused(405)),
+            (target(b""), Refused(400)),
+            (target(b"path"), Refused(400)),
+            (target(b"@169.254.169.254/"), Refused(400)),
+            (target(b":80/"), Refused(400)),
+            (target(b"?query"), Refused(400)),
+            (target(b"*"), Refused(400)),
+            (target(b"http://evil.example/"), Refused(400)),
+            (target(b"/a b"), Refused(400)),
+            (target(b"/a\r\nX: y"), Refused(400)),
+            (target(b"/a\x00"), Refused(400)),
+            (target(b"/\xff"), Refused(400)),
+            // Extended CONNECT is for WebSockets, and the plain one for proxies.
+            (vec![(b":method", b"CONNECT"), (b":authority", b"evil.example:443")], Refused(400)),
+            (vec![(b":method", b"CONNECT"), scheme, path, authority], Refused(400)),
+            (vec![(b":method", b"CONNECT"), (b":protocol", b"connect-udp"), scheme, path, authority], Refused(400)),
+            (
+                vec![(b":method", b"CONNECT"), (b":protocol", b"websocket"), scheme, (b":path", b"*"), authority],
+                Refused(400),
+            ),
+            (vec![method, (b":protocol", b"websocket"), scheme, path, authority], Refused(400)),
+            // Fields of HTTP/1.1's connections (RFC 9113 §8.2.2).
+            (with(b"connection", b"close"), Refused(400)),
+            (with(b"connection", b"x-a"), Refused(400)),
+            (with(b"keep-alive", b"timeout=5"), Refused(400)),
+            (with(b"proxy-connection", b"close"), Refused(400)),
+            (with(b"transfer-encoding", b"chunked"), Refused(400)),
+            (with(b"upgrade", b"websocket"), Refused(400)),
+            (with(b"te", b"gzip"), Refused(400)),
+            // Names and values.
+            (with(b"X-A", b"b"), Refused(400)),
+            (with(b"", b"b"), Refused(400)),
+            (with(b"x a", b"b"), Refused(400)),
+            (with(b"x-a:", b"b"), Refused(400)),
+            (with(b"x-a\r\n", b"b"), Refused(400)),
+            (with(b"x-\xff", b"b"), Refused(400)),
+            (with(b"x-a", b"b\r\nx-smuggled: c"), Refused(400)),
+            (with(b"x-a", b"b\rc"), Refused(400)),
+            (with(b"x-a", b"b\nc"), Refused(400)),
+            (with(b"x-a", b"b\x00c"), Refused(400)),
+            // The body's length, which is 0 here.
+            (with(b"content-length", b"0"), Passes("/")),
+            (with(b"content-length", b"5"), Refused(400)),
+            (with(b"content-length", b"+0"), Refused(400)),
+            (with(b"content-length", b"-1"), Refused(400)),
+            (with(b"content-length", b"0, 0"), Refused(400)),
+            (with(b"content-length", b"18446744073709551616"), Refused(400)),
+        ];
+        let mut problems = Vec::new();
+        for (fields, expect) in cases {
+            let mut connection = RawHttp2::connect(stage.service.address(), &[]).await;
+            connection.send(&RawFrame::headers(flag::END_STREAM, 1, &fields)).await.unwrap();
+            let outcome = outcome(&mut connection).await;
+            let taken = std::mem::take(&mut *stage.taken.lock());
+            let fine = match expect {
+                Passes(target) => outcome == Outcome::Status(200) && taken == [Taken::new("GET", target, b"")],
+                Refused(status) => {
+                    let refusal = matches!(outcome, Outcome::Reset(_) | Outcome::GoAway(_) | Outcome::Closed);
+                    taken.is_empty() && (refusal || outcome == Outcome::Status(status))
+                }
+            };
+            if !fine {
+                let block = field_block(&fields);
+                problems.push(format!("{}: {outcome:?}, printer saw {taken:?}", block.escape_ascii()));
             }
-        };
-        if !fine {
-            let block = field_block(&fields);
-            problems.push(format!("{}: {outcome:?}, printer saw {taken:?}", block.escape_ascii()));
         }
-    }
-    assert!(problems.is_empty(), "{} went wrong:\n{}", problems.len(), problems.join("\n"));
-    stage.check_that_all_is_well().await;
+        assert!(problems.is_empty(), "{} went wrong:\n{}", problems.len(), problems.join("\n"));
+        stage.check_that_all_is_well().await;
+    });
 }
 
 #[tokio::test]
