@@ -146,11 +146,13 @@ impl Relay {
             events = tokio::time::timeout(self.timeouts.first_answer, open_events(&client)) => events,
             _ = &mut driving => return tracing::warn!(%printer, "an agent ended the tunnel before its first answer"),
         };
-        let Ok(Ok((events, _events_guard))) = events else {
+        let Ok(Ok((events, events_guard))) = events else {
             tracing::warn!(%printer, "an agent did not speak the tunnel's protocol; disconnected");
             client.close();
             return;
         };
+        // Events flow for as long as the link is there: they must not keep a replaced one from ending.
+        drop(events_guard);
         let link: Arc<dyn Link> = Arc::new(NativeLink::new(client.clone(), Arc::clone(&state)));
         let (registration, replaced) = self.directory.register(&printer, Arc::clone(&link));
         let before = if let Some(replaced) = &replaced {

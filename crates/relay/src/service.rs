@@ -244,7 +244,7 @@ impl Relay {
             Err(LinkError::VisitorTooSlow) => {
                 return Ok(plain_response(StatusCode::REQUEST_TIMEOUT, "the request's body came too slowly"));
             }
-            Err(error) => return Err(error.relay_error().into()),
+            Err(error) => return Err(link_failure(&error)),
         };
         let (mut parts, body) = response.into_parts();
 
@@ -297,7 +297,7 @@ impl Relay {
         let (parts, _) = request.into_parts();
         let head = prepare_head(parts, incident, admitted);
         let (mut head, frames) =
-            match unless_cut(&guard, link.open_websocket(head)).await?.map_err(|error| error.relay_error())? {
+            match unless_cut(&guard, link.open_websocket(head)).await?.map_err(|error| link_failure(&error))? {
                 Upgrade::Accepted(head, frames) => (head, frames),
                 // In HTTP/2 a success would accept the WebSocket (RFC 8441 §5), so a refusal cannot be passed on as one.
                 Upgrade::Refused(response) if accept.is_none() && response.status().is_success() => {
@@ -332,6 +332,14 @@ impl Relay {
             drop(guard);
         });
         Ok(response)
+    }
+}
+
+fn link_failure(error: &LinkError) -> Failure {
+    match error.relay_error() {
+        // It was there a moment ago.
+        RelayError::PrinterOffline => Failure::retry_after(RelayError::PrinterOffline, LOST_RECENTLY_SECONDS),
+        error => error.into(),
     }
 }
 

@@ -1,0 +1,404 @@
+//! Either side leaving, in the middle of anything.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use futures_util::StreamExt;
+use http::{Method, Request, Response};
+use http_body::Frame;
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Empty, Full, StreamBody};
+use hyper::body::Incoming;
+use parking_lot::Mutex;
+use testkit::{
+    Exchange, LinkProxy, Origin, OriginBody, Protocol, RawOrigin, Rig, TestAgent, TestAgentOptions, TestService, empty,
+    full, read_head, stream_body, wait_for_answer, wait_until,
+};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+/// No app in the field waits longer for a response's head than five seconds more.
+const HEAD_LIMIT: Duration = Duration::from_secs(25);
+/// Something that must not take for ever.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A visitor who leaves is gone for the printer within a second, whatever was under way.
+#[tokio::test]
+async fn a_visitor_who_leaves_is_gone_for_the_printer_too() {
+    let printer = Endless::start().await;
+    let rig = Rig::start(printer.origin.address()).await;
+    for protocol in Protocol::ALL {
+        for (method, path) in
+            [(Method::GET, "/silence"), (Method::GET, "/events"), (Method::GET, "/flood"), (Method::POST, "/upload")]
+        {
+            // The connection stays: in HTTP/2 a visitor leaves one stream of many.
+            let mut connection = rig.client(protocol).connect("localhost").await.unwrap();
+            let body = if method == Method::POST { upload_without_end() } else { no_body() };
+            let request = rig.request(method.clone(), path).body(body).unwrap();
+            let leaving = async {
+                let mut body = connection.send(request).await.unwrap().into_body();
+                while body.frame().await.is_some() {}
+            };
+            let there = wait_until("the request is there", || printer.n_open.load(Ordering::SeqCst) == 1);
+            tokio::select! {
+                () = there => {}
+                () = leaving => panic!("{method} {path} was answered"),
+            }
+            if protocol == Protocol::Http1 {
+                drop(connection);
+            }
+            let since = Instant::now();
+            wait_until("the printer is told", || printer.n_open.load(Ordering::SeqCst) == 0).await;
+            println!("{method} {path} in {protocol:?}: the printer was told after {:.2?}", since.elapsed());
+        }
+    }
+    wait_until("nothing is left open", || rig.service.relay().open_sessions() == 0).await;
+    assert_eq!(rig.get(Protocol::Http1, "/", &[]).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_printer_that_breaks_off_before_its_response_is_602() {
+    for answer in [&b""[..], b"HTTP/1.1 200 OK\r\nContent-Le"] {
+        let origin = RawOrigin::answering(answer).await;
+        let rig = Rig::start(origin.address()).await;
+        for protocol in Protocol::ALL {
+            let exchange = rig.get(protocol, "/", &[]).await;
+            assert_eq!(exchange.status.as_u16(), 602, "{answer:?} in {protocol:?}");
+            let authorization = rig.app.bearer_header();
+            let client = rig.client(protocol);
+            let opened = client.websocket(&rig.app.host, "/ws", &[("authorization", &authorization)]).await;
+            assert_eq!(opened.err().unwrap().status.as_u16(), 602, "{answer:?} in {protocol:?}");
+        }
+    }
+}
+
+/// A body that is not whole never ends in order.
+#[tokio::test]
+async fn a_body_that_breaks_off_at_the_printer_breaks_off_at_the_visitor() {
+    for (answer, is_whole) in [
+        (&b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello"[..], false),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n", false),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nff\r\nhello", false),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\nnonsense", false),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n", false),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n", true),
+        // Without any measure, the connection's end is the body's.
+        (b"HTTP/1.1 200 OK\r\n\r\nhello", true),
+        (b"HTTP/1.0 200 OK\r\n\r\nhello", true),
+    ] {
+        let origin = RawOrigin::answering(answer).await;
+        let rig = Rig::start(origin.address()).await;
+        for protocol in Protocol::ALL {
+            let exchange = rig.get(protocol, "/", &[]).await;
+            let context = format!("{} in {protocol:?}", String::from_utf8_lossy(answer));
+            assert_eq!(exchange.status.as_u16(), 200, "{context}");
+            assert_eq!(exchange.body.is_ok(), is_whole, "{context}");
+            if is_whole {
+                assert_eq!(exchange.text(), "hello", "{context}");
+            }
+        }
+    }
+}
+
+/// The link is lost with a request waiting, an upload and downloads under way; when it is back, all is as before.
+#[tokio::test]
+async fn a_lost_link_is_601_before_the_head_and_a_break_behind_it() {
+    let printer = Endless::start().await;
+    let service = TestService::start().await;
+    let (added, app) = Rig::printer_on(&service, model::Limits::default()).await;
+    let proxy = LinkProxy::start(service.address()).await;
+    let options = TestAgentOptions { server: Some(proxy.url()), ..TestAgentOptions::default() };
+    let agent = TestAgent::start_with(&service, &added, printer.origin.address(), options).await;
+    for (round, protocol) in Protocol::ALL.into_iter().enumerate() {
+        let client = testkit::Client::speaking(protocol, service.address());
+        let waiting = {
+            let (client, request) = (client.clone(), app.request(Method::GET, "/silence").body(no_body()).unwrap());
+            tokio::spawn(async move { Exchange::read(client.send(request).await.unwrap()).await })
+        };
+        let uploading = {
+            let (client, request) =
+                (client.clone(), app.request(Method::POST, "/upload").body(upload_without_end()).unwrap());
+            tokio::spawn(async move { Exchange::read(client.send(request).await.unwrap()).await })
+        };
+        let mut downloads = Vec::new();
+        for path in ["/events", "/flood", "/with-length"] {
+            let request = app.request(Method::GET, path).body(no_body()).unwrap();
+            let response = client.send(request).await.unwrap();
+            assert_eq!(response.status(), 200);
+            downloads.push((path, response.into_body()));
+        }
+        wait_until("all is there", || printer.n_open.load(Ordering::SeqCst) == 5).await;
+        proxy.cut();
+        for request in [waiting, uploading] {
+            let exchange = tokio::time::timeout(PATIENCE, request).await.unwrap().unwrap();
+            assert_eq!((exchange.status.as_u16(), exchange.header("retry-after")), (601, "15"), "{protocol:?}");
+        }
+        for (path, body) in downloads {
+            let rest = tokio::time::timeout(PATIENCE, body.collect()).await.unwrap();
+            assert!(rest.is_err(), "{path} ended as if it were whole in {protocol:?}");
+        }
+        wait_until("the printer is told", || printer.n_open.load(Ordering::SeqCst) == 0).await;
+        let away = client.get(&app.host, "/", &[("authorization", &app.bearer_header())]).await;
+        assert_eq!(away.status.as_u16(), 601);
+
+        proxy.mend();
+        wait_until("the agent is back", || agent.connects() == round + 2).await;
+        let back = client.get(&app.host, "/", &[("authorization", &app.bearer_header())]).await;
+        assert_eq!((back.status.as_u16(), back.text().as_str()), (200, "hello"));
+    }
+}
+
+/// T25: whatever breaks, and wherever, the printer gets a command once or not at all.
+#[tokio::test]
+async fn a_command_is_never_given_twice() {
+    let commands = Commands::default();
+    let origin = commands.serve().await;
+    let service = TestService::start().await;
+    let (added, app) = Rig::printer_on(&service, model::Limits::default()).await;
+    let proxy = LinkProxy::start(service.address()).await;
+    let options = TestAgentOptions { server: Some(proxy.url()), ..TestAgentOptions::default() };
+    let agent = TestAgent::start_with(&service, &added, origin.address(), options).await;
+    let client = testkit::Client::new(service.address());
+    let command = async |id: String, how: &str| {
+        let request = app.request(Method::POST, &format!("/{how}?{id}")).body(Full::<Bytes>::from("G28")).unwrap();
+        Exchange::read(client.send(request).await.unwrap()).await.status.as_u16()
+    };
+    let mut statuses = HashMap::<(&str, u16), usize>::new();
+    for how in ["answer", "answer-and-close", "close", "close-in-head", "reset"] {
+        for n in 0..30 {
+            let status = command(format!("{how}-{n}"), how).await;
+            *statuses.entry((how, status)).or_default() += 1;
+        }
+    }
+    println!("{statuses:?}");
+    assert_eq!(statuses[&("answer", 200)], 30);
+    assert_eq!(statuses[&("close", 602)], 30);
+    // A command that meets a connection which the printer is just closing may be lost; it is not repeated.
+    assert!(statuses[&("answer-and-close", 200)] > 15);
+
+    // The link breaks while the printer has the command.
+    let waiting = tokio::spawn({
+        let (client, request) =
+            (client.clone(), app.request(Method::POST, "/silence?lost").body(Full::<Bytes>::from("G28")).unwrap());
+        async move { Exchange::read(client.send(request).await.unwrap()).await.status.as_u16() }
+    });
+    wait_until("the command is there", || commands.count("lost") == 1).await;
+    proxy.cut();
+    assert_eq!(waiting.await.unwrap(), 601);
+    proxy.mend();
+    wait_until("the agent is back", || agent.connects() == 2).await;
+    assert_eq!(command("after".to_owned(), "answer").await, 200);
+
+    let counts = commands.0.lock().clone();
+    assert!(counts.values().all(|count| *count == 1), "{counts:?}");
+    assert!(counts.len() > 120, "{}", counts.len());
+}
+
+/// The longest that a visitor waits for the head of a response; then the printer is let go.
+#[tokio::test]
+async fn a_printer_that_does_not_answer_is_602_in_time() {
+    let printer = Endless::start().await;
+    let rig = Rig::start(printer.origin.address()).await;
+    let since = Instant::now();
+    let ask = async |protocol, headers: &[(&str, &str)]| {
+        let mut request = rig.request(Method::GET, "/silence");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        Exchange::read(rig.client(protocol).send(request.body(no_body()).unwrap()).await.unwrap()).await
+    };
+    let handshake = [
+        ("connection", "upgrade"),
+        ("upgrade", "websocket"),
+        ("sec-websocket-version", "13"),
+        ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),
+    ];
+    let (http1, http2, websocket) =
+        tokio::join!(ask(Protocol::Http1, &[]), ask(Protocol::Http2, &[]), ask(Protocol::Http1, &handshake));
+    for exchange in [http1, http2, websocket] {
+        assert_eq!((exchange.status.as_u16(), exchange.header("retry-after")), (602, "5"));
+    }
+    let elapsed = since.elapsed();
+    assert!(elapsed >= HEAD_LIMIT && elapsed < HEAD_LIMIT + Duration::from_secs(15), "{elapsed:?}");
+    wait_until("the printer is let go", || printer.n_open.load(Ordering::SeqCst) == 0).await;
+}
+
+/// An agent that connects again takes over; what the link before carries may finish.
+#[tokio::test]
+async fn a_new_link_takes_over_and_the_old_one_finishes() {
+    let (old, new) = (Origin::start(slow_answer).await, Origin::saying("new").await);
+    let rig = Rig::start(old.address()).await;
+    let request = rig.request(Method::GET, "/").body(no_body()).unwrap();
+    let mut body = rig.client(Protocol::Http1).send(request).await.unwrap().into_body();
+    body.frame().await.unwrap().unwrap();
+    let anew = rig.service.enrol_anew(&rig.printer).await;
+    let second = TestAgent::start(&rig.service, &anew, new.address()).await;
+    wait_until("the second agent is linked", || second.connects() == 1).await;
+    wait_for_answer("the new printer answers", async || {
+        (rig.get(Protocol::Http1, "/", &[]).await.text() == "new").then_some(())
+    })
+    .await;
+    let rest = tokio::time::timeout(PATIENCE, body.collect()).await.unwrap().unwrap();
+    assert_eq!(rest.to_bytes(), "the rest");
+    wait_until("the first link is over", || rig.agent.seen().losses >= 1).await;
+}
+
+/// A head that is too large for the link costs its own request only.
+#[tokio::test]
+async fn a_head_that_is_too_large_costs_its_own_request() {
+    let origin = Origin::start(|request| async move {
+        let size: usize = request.uri().path()[1..].parse().unwrap_or(0);
+        Response::builder().header("x-large", "x".repeat(size)).body(full("hello")).unwrap()
+    })
+    .await;
+    let rig = Rig::start(origin.address()).await;
+    for protocol in Protocol::ALL {
+        let mut beside = rig.client(protocol).connect("localhost").await.unwrap();
+        for (size, expected) in [(50_000, 200), (110_000, 200), (140_000, 612), (300_000, 612)] {
+            let exchange = rig.get(protocol, &format!("/{size}"), &[]).await;
+            assert_eq!(exchange.status.as_u16(), expected, "a response's head of {size} in {protocol:?}");
+            let request = rig.request(Method::GET, "/0").body(no_body()).unwrap();
+            assert_eq!(beside.send(request).await.unwrap().status(), 200);
+        }
+        for (size, expected) in [(50_000, 200), (80_000, 431)] {
+            let exchange = rig.get(protocol, "/0", &[("x-large", &"x".repeat(size))]).await;
+            assert_eq!(exchange.status.as_u16(), expected, "a request's head of {size} in {protocol:?}");
+        }
+        // Near the edge's limit the link has room for what the service adds.
+        for size in (64_000..66_000).step_by(100) {
+            let exchange = rig.get(protocol, "/0", &[("x-large", &"x".repeat(size))]).await;
+            assert!(matches!(exchange.status.as_u16(), 200 | 431), "{size} in {protocol:?}");
+        }
+    }
+    assert_eq!(rig.agent.seen().losses, 0);
+}
+
+/// Gives two pieces of a body with a pause in which a second agent can connect.
+async fn slow_answer(_: Request<Incoming>) -> Response<OriginBody> {
+    let pieces = futures_util::stream::unfold(0, |n| async move {
+        match n {
+            0 => Some((Ok(Bytes::from_static(b"start")), 1)),
+            1 => {
+                tokio::time::sleep(Duration::from_secs(2)).await;
+                Some((Ok(Bytes::from_static(b"the rest")), 2))
+            }
+            _ => None,
+        }
+    });
+    Response::new(stream_body(pieces))
+}
+
+type RequestBody = UnsyncBoxBody<Bytes, std::io::Error>;
+
+fn no_body() -> RequestBody {
+    Empty::new().map_err(|never| match never {}).boxed_unsync()
+}
+
+fn upload_without_end() -> RequestBody {
+    let start = futures_util::stream::iter([Ok(Frame::data(Bytes::from_static(b"start")))]);
+    StreamBody::new(start.chain(futures_util::stream::pending())).boxed_unsync()
+}
+
+/// A printer's server whose answers never end, and which counts those that are open.
+struct Endless {
+    origin: Origin,
+    n_open: Arc<AtomicUsize>,
+}
+
+struct OpenGuard(Arc<AtomicUsize>);
+
+impl Drop for OpenGuard {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+impl Endless {
+    async fn start() -> Self {
+        let n_open = Arc::<AtomicUsize>::default();
+        let counted = Arc::clone(&n_open);
+        let origin = Origin::start(move |request| {
+            let counted = Arc::clone(&counted);
+            async move {
+                if request.uri().path() == "/" {
+                    return Response::new(full("hello"));
+                }
+                counted.fetch_add(1, Ordering::SeqCst);
+                answer(request, OpenGuard(counted)).await
+            }
+        })
+        .await;
+        Self { origin, n_open }
+    }
+}
+
+async fn answer(request: Request<Incoming>, guard: OpenGuard) -> Response<OriginBody> {
+    let pieces = |guard: OpenGuard, goes_on: bool| {
+        stream_body(futures_util::stream::unfold((guard, false), move |(guard, begun)| async move {
+            if begun && !goes_on {
+                std::future::pending::<()>().await;
+            }
+            Some((Ok(Bytes::from(vec![b'x'; 10_000])), (guard, true)))
+        }))
+    };
+    match request.uri().path() {
+        "/events" => Response::new(pieces(guard, false)),
+        "/with-length" => Response::builder().header("content-length", 1_000_000).body(pieces(guard, false)).unwrap(),
+        "/flood" => Response::new(pieces(guard, true)),
+        "/upload" => {
+            let _guard = guard;
+            // An orderly end would be answered with success.
+            let status = if request.into_body().collect().await.is_ok() { 200 } else { 500 };
+            Response::builder().status(status).body(empty()).unwrap()
+        }
+        _ => {
+            let _guard = guard;
+            std::future::pending().await
+        }
+    }
+}
+
+/// How often a printer got each command.
+#[derive(Clone, Default)]
+struct Commands(Arc<Mutex<HashMap<String, usize>>>);
+
+impl Commands {
+    fn count(&self, id: &str) -> usize {
+        self.0.lock().get(id).copied().unwrap_or(0)
+    }
+
+    /// A server that counts commands and treats them as their path says.
+    async fn serve(&self) -> RawOrigin {
+        let commands = self.clone();
+        RawOrigin::start(move |stream| serve_commands(stream, commands.clone())).await
+    }
+}
+
+async fn serve_commands(mut stream: TcpStream, commands: Commands) {
+    loop {
+        let head = read_head(&mut stream).await;
+        let Some(target) = head.split(' ').nth(1) else { return };
+        let (how, id) = target.split_once('?').unwrap();
+        *commands.0.lock().entry(id.to_owned()).or_default() += 1;
+        let mut body = [0; 3];
+        if stream.read_exact(&mut body).await.is_err() {
+            return;
+        }
+        let answer: &[u8] = match how {
+            "/answer" | "/answer-and-close" => b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
+            "/close-in-head" => b"HTTP/1.1 200 OK\r\nCont",
+            "/silence" => std::future::pending().await,
+            _ => b"",
+        };
+        let _ = stream.write_all(answer).await;
+        if how == "/reset" {
+            let _ = stream.set_zero_linger();
+        }
+        if how != "/answer" {
+            return;
+        }
+    }
+}
