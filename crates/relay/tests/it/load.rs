@@ -129,7 +129,7 @@ fn idle_agents_are_cheap() {
                         linked.http2.send(&answer).await.unwrap();
                     }
                 }
-            })
+            });
         };
         serve(&printers[0]).await;
         let before = resident_bytes();
