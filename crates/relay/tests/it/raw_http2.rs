@@ -238,7 +238,6 @@ fn frames_that_break_the_protocol_end_the_stream_or_the_connection() {
         }
         for (what, bytes) in [
             ("a preface that goes wrong", &b"PRI * HTTP/2.0\r\n\r\nXX\r\n\r\n"[..]),
-            ("no SETTINGS first", &[PREFACE, &RawFrame::new(kind::PING, 0, 0, [0; 8]).to_bytes()].concat()),
             ("HTTP/1.1 behind the preface", &[PREFACE, b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"].concat()),
         ] {
             let mut connection = RawHttp2::over(testkit::connect_raw(stage.service.address()).await);
