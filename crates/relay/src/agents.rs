@@ -153,7 +153,7 @@ impl Relay {
         };
         // Events flow for as long as the link is there: they must not keep a replaced one from ending.
         drop(events_guard);
-        let link: Arc<dyn Link> = Arc::new(NativeLink::new(client.clone(), Arc::clone(&state)));
+        let link: Arc<dyn Link> = Arc::new(NativeLink::new(client.clone(), Arc::clone(&state), self.timeouts.answer));
         let (registration, replaced) = self.directory.register(&printer, Arc::clone(&link));
         let before = if let Some(replaced) = &replaced {
             replaced.close_when_idle();

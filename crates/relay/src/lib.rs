@@ -38,4 +38,4 @@ mod websocket;
 
 pub use authority::{Authority, SiteNames};
 pub use relay::{Relay, RelayOptions};
-pub use timeouts::{Pace, Timeouts};
+pub use timeouts::{AnswerTimeouts, Pace, Timeouts};

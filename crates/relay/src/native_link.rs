@@ -16,21 +16,17 @@ use model::link::{AgentFailure, Drain, PrinterStatus};
 use model::wire;
 use parking_lot::RwLock;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, Sleep};
+use tokio::time::Instant;
 use tunnel::body::{RecvBody, SendBodyError, send_body};
 use tunnel::service_side::{LinkClient, OpenStream, StreamGuard};
 use tunnel::stream_io::StreamIo;
 
 use crate::link::{Link, LinkBody, LinkBodyError, LinkError, Upgrade};
+use crate::timeouts::{AnswerTimeouts, LARGE_BODY};
 use crate::upload::{Progress, UploadBody, UploadError};
 
-/// Time for a response's head, from the last byte of the request. No app in the field waits longer than 30 s.
-const HEAD_LIMIT: Duration = Duration::from_secs(25);
-/// The same for a request that had a body.
-const HEAD_LIMIT_AFTER_BODY: Duration = Duration::from_secs(120);
-/// The same after a body over [`LARGE_BODY`]: printers' software analyses an upload before it answers.
-const HEAD_LIMIT_AFTER_LARGE_BODY: Duration = Duration::from_secs(600);
-const LARGE_BODY: u64 = 1024 * 1024;
+/// For the agent's own answer to an order.
+const ORDER_LIMIT: Duration = Duration::from_secs(25);
 /// Time for the agent to have room for another stream.
 const OPEN_LIMIT: Duration = Duration::from_secs(10);
 /// A body whose stream has failed ends at once; this is for a busy machine.
@@ -42,6 +38,7 @@ const MAX_DETAIL: usize = 1024;
 pub(crate) struct NativeLink {
     client: LinkClient,
     state: Arc<LinkState>,
+    timeouts: AnswerTimeouts,
 }
 
 /// What is known of a connected agent besides its connection.
@@ -63,8 +60,8 @@ impl LinkState {
 }
 
 impl NativeLink {
-    pub(crate) fn new(client: LinkClient, state: Arc<LinkState>) -> Self {
-        Self { client, state }
+    pub(crate) fn new(client: LinkClient, state: Arc<LinkState>, timeouts: AnswerTimeouts) -> Self {
+        Self { client, state, timeouts }
     }
 
     async fn open(&self, request: Request<()>, body_is_empty: bool) -> Result<OpenStream, LinkError> {
@@ -78,11 +75,14 @@ impl NativeLink {
     async fn relay(&self, request: Request<UploadBody>) -> Result<Response<LinkBody>, LinkError> {
         let (head, body) = into_tunnel_head(request, wire::PRINTER_AUTHORITY)?;
         let body_is_empty = body.is_end_stream();
-        let progress = body.progress();
+        let (progress, activity) = (body.progress(), body.activity());
+        if body_is_empty {
+            activity.wait_for_answer();
+        }
         let OpenStream { response, body: send, guard } = self.open(head, body_is_empty).await?;
         let mut upload = Upload::start(body, send, body_is_empty);
         let mut response = std::pin::pin!(response);
-        let mut deadline = std::pin::pin!(tokio::time::sleep(HEAD_LIMIT));
+        let mut deadline = std::pin::pin!(tokio::time::sleep(self.timeouts.without_body));
         let response = loop {
             tokio::select! {
                 biased;
@@ -93,7 +93,10 @@ impl NativeLink {
                 },
                 sent = upload.finished() => match sent {
                     // After the body the agent's answer is what counts, also where it did not want all of the body.
-                    Ok(()) | Err(SendBodyError::Reset(_)) => extend(deadline.as_mut(), &progress),
+                    Ok(()) | Err(SendBodyError::Reset(_)) => {
+                        activity.wait_for_answer();
+                        deadline.as_mut().reset(Instant::now() + self.limit_after(&progress));
+                    }
                     Err(error) => return Err(upload_error(error)),
                 },
                 // While the visitor still sends, only idleness ends the exchange.
@@ -107,12 +110,16 @@ impl NativeLink {
         }))
     }
 
+    fn limit_after(&self, progress: &Progress) -> Duration {
+        if progress.bytes() > LARGE_BODY { self.timeouts.after_large_body } else { self.timeouts.after_body }
+    }
+
     async fn upgrade(&self, mut request: Request<()>) -> Result<Upgrade, LinkError> {
         *request.method_mut() = Method::CONNECT;
         request.extensions_mut().insert(h2::ext::Protocol::from_static("websocket"));
         let (head, ()) = into_tunnel_head(request, wire::PRINTER_AUTHORITY)?;
         let OpenStream { response, body: send, guard } = self.open(head, false).await?;
-        let response = match tokio::time::timeout(HEAD_LIMIT, response).await {
+        let response = match tokio::time::timeout(self.timeouts.without_body, response).await {
             Ok(response) => response.map_err(|error| link_error(&error))?,
             Err(_) => return Err(LinkError::Timeout),
         };
@@ -195,7 +202,7 @@ async fn post_to_agent(client: &LinkClient, path: &'static str, body: Vec<u8>) -
         stream.response.await.map(drop).map_err(|error| link_error(&error))
     };
     // An agent may grant no stream at all.
-    tokio::time::timeout(HEAD_LIMIT, posting).await.unwrap_or(Err(LinkError::Timeout))
+    tokio::time::timeout(ORDER_LIMIT, posting).await.unwrap_or(Err(LinkError::Timeout))
 }
 
 /// Opens the stream on which the agent reports events.
@@ -220,11 +227,6 @@ fn into_tunnel_head<B>(request: Request<B>, authority: &'static str) -> Result<(
     parts.uri = Uri::from_parts(uri).map_err(|error| LinkError::Agent(error.to_string()))?;
     parts.version = http::Version::HTTP_2;
     Ok((Request::from_parts(parts, ()), body))
-}
-
-fn extend(deadline: std::pin::Pin<&mut Sleep>, progress: &Progress) {
-    let limit = if progress.bytes() > LARGE_BODY { HEAD_LIMIT_AFTER_LARGE_BODY } else { HEAD_LIMIT_AFTER_BODY };
-    deadline.reset(Instant::now() + limit);
 }
 
 /// A request's body on its way; aborted when dropped.

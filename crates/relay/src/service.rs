@@ -36,10 +36,6 @@ use crate::upload::UploadBody;
 use crate::webcam;
 use crate::websocket;
 
-/// A transfer in which no byte passes for this long has died.
-const IDLE_LIMIT: Duration = Duration::from_secs(120);
-/// Streams that may rightly be silent: events, cameras and WebSockets.
-const QUIET_IDLE_LIMIT: Duration = Duration::from_secs(600);
 /// A WebSocket may be silent for as long as both its ends want.
 const WEBSOCKET_IDLE_LIMIT: Duration = Duration::from_secs(7 * 24 * 3600);
 /// How long a link lost within the last two minutes takes to come back.
@@ -212,7 +208,7 @@ impl Relay {
             let meter = self.webcams.of(&admitted.connection.printer);
             meter.check(window, Instant::now()).map_err(webcam_limit)?;
         }
-        let idle_limit = if incident.is_websocket { WEBSOCKET_IDLE_LIMIT } else { IDLE_LIMIT };
+        let idle_limit = if incident.is_websocket { WEBSOCKET_IDLE_LIMIT } else { self.timeouts.idle };
         let guard = self.sessions.open(Arc::clone(&admitted.connection), idle_limit);
         if incident.is_websocket {
             self.relay_websocket(request, incident, &admitted, link.as_ref(), guard).await
@@ -246,6 +242,7 @@ impl Relay {
             }
             Err(error) => return Err(link_failure(&error)),
         };
+        guard.session.activity().touch();
         let (mut parts, body) = response.into_parts();
 
         let is_webcam = webcam::is_webcam_stream(&parts.headers);
@@ -256,7 +253,7 @@ impl Relay {
             webcam_cut = Some(WebcamCut::new(running, limits.webcam_stream, &parts.headers));
         }
         if is_webcam || webcam::is_event_stream(&parts.headers) {
-            guard.session.set_idle_limit(QUIET_IDLE_LIMIT);
+            guard.session.set_idle_limit(self.timeouts.quiet_idle);
         }
         let has_body = !is_head && !matches!(parts.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
         let limit = limits.max_download_bytes.filter(|_| has_body && !is_webcam);
@@ -303,7 +300,11 @@ impl Relay {
                 Upgrade::Refused(response) if accept.is_none() && response.status().is_success() => {
                     return Err(RelayError::PluginError.into());
                 }
-                Upgrade::Refused(response) => return Ok(refused_upgrade(response, incident, guard, version)),
+                Upgrade::Refused(response) => {
+                    guard.session.set_idle_limit(self.timeouts.idle);
+                    guard.session.activity().touch();
+                    return Ok(refused_upgrade(response, incident, guard, version));
+                }
             };
         headers::prepare_response(head.headers_mut(), &incident.visitor, version);
         let has_extensions = head.headers().contains_key(header::SEC_WEBSOCKET_EXTENSIONS);
@@ -469,7 +470,6 @@ fn refused_upgrade(
         parts.headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     parts.version = version;
-    guard.session.set_idle_limit(IDLE_LIMIT);
     Response::from_parts(parts, RelayBody::Relayed(RelayedBody::new(guard, body, None, None)))
 }
 

@@ -21,6 +21,9 @@ pub(crate) const SWEEP_INTERVAL: Duration = Duration::from_millis(500);
 /// Registries beside each other, so that cores rarely wait for one lock.
 const SHARDS: usize = 16;
 
+/// In place of the last sweep with a byte: none is waited for.
+const WAITING: u32 = u32::MAX;
+
 /// An open request or WebSocket.
 pub(crate) struct Session {
     /// What let it in.
@@ -49,8 +52,17 @@ impl Activity {
         self.last.store(self.sweep.load(Ordering::Relaxed), Ordering::Relaxed);
     }
 
+    /// No byte can pass before the printer answers, and that has limits of its own. Ends with the next
+    /// [`Activity::touch`].
+    pub fn wait_for_answer(&self) {
+        self.last.store(WAITING, Ordering::Relaxed);
+    }
+
     fn idle_sweeps(&self) -> u32 {
-        self.sweep.load(Ordering::Relaxed).wrapping_sub(self.last.load(Ordering::Relaxed))
+        match self.last.load(Ordering::Relaxed) {
+            WAITING => 0,
+            last => self.sweep.load(Ordering::Relaxed).wrapping_sub(last),
+        }
     }
 }
 

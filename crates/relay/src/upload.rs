@@ -57,6 +57,11 @@ impl UploadBody {
         Self { body, limit, progress: Arc::default(), activity, patience: Patience::new(pace) }
     }
 
+    /// To say that the body is through and the printer's answer is waited for.
+    pub fn activity(&self) -> Activity {
+        self.activity.clone()
+    }
+
     /// The count of bytes, to be looked at while the body is elsewhere.
     pub fn progress(&self) -> Arc<Progress> {
         Arc::clone(&self.progress)

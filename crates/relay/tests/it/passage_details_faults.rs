@@ -6,13 +6,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use futures_util::StreamExt;
+use futures_util::{FutureExt, StreamExt};
 use http::{Method, Request, Response};
 use http_body::Frame;
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Empty, Full, StreamBody};
 use hyper::body::Incoming;
 use parking_lot::Mutex;
+use relay::{AnswerTimeouts, Timeouts};
 use testkit::{
     Exchange, LinkProxy, Origin, OriginBody, Protocol, RawOrigin, Rig, TestAgent, TestAgentOptions, TestService, empty,
     full, read_head, stream_body, wait_for_answer, wait_until,
@@ -20,8 +21,8 @@ use testkit::{
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-/// No app in the field waits longer for a response's head than five seconds more.
-const HEAD_LIMIT: Duration = Duration::from_secs(25);
+/// What the endless printer sends at a time.
+const PIECE: usize = 10_000;
 /// Something that must not take for ever.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -197,33 +198,70 @@ async fn a_command_is_never_given_twice() {
     assert!(counts.len() > 120, "{}", counts.len());
 }
 
-/// The longest that a visitor waits for the head of a response; then the printer is let go.
+/// A visitor waits for the head of a response for as long as the request gives reason to, whatever else may be idle.
 #[tokio::test]
-async fn a_printer_that_does_not_answer_is_602_in_time() {
-    let printer = Endless::start().await;
-    let rig = Rig::start(printer.origin.address()).await;
-    let since = Instant::now();
-    let ask = async |protocol, headers: &[(&str, &str)]| {
-        let mut request = rig.request(Method::GET, "/silence");
-        for (name, value) in headers {
-            request = request.header(*name, *value);
+async fn a_printer_that_does_not_answer_in_time_is_602() {
+    let (short, long) = (Duration::from_millis(700), Duration::from_secs(1000));
+    let timeouts = |answer| Timeouts { answer, idle: Duration::from_millis(100), ..Timeouts::DEFAULT };
+    let large = usize::try_from(relay::timeouts::LARGE_BODY).unwrap() + 1;
+    for (answer, body_size) in [
+        (AnswerTimeouts { without_body: short, after_body: long, after_large_body: long }, 0),
+        (AnswerTimeouts { without_body: long, after_body: short, after_large_body: long }, 1),
+        (AnswerTimeouts { without_body: long, after_body: short, after_large_body: long }, large - 1),
+        (AnswerTimeouts { without_body: long, after_body: long, after_large_body: short }, large),
+    ] {
+        let printer = Endless::start().await;
+        let service = TestService::start_with(|config| config.timeouts = timeouts(answer)).await;
+        let (added, app) = Rig::printer_on(&service, model::Limits::default()).await;
+        let _agent = TestAgent::start(&service, &added, printer.origin.address()).await;
+        for protocol in Protocol::ALL {
+            let since = Instant::now();
+            let body = Full::new(Bytes::from(vec![b'x'; body_size]));
+            let request = app.request(Method::POST, "/analysis").body(body).unwrap();
+            let exchange = testkit::Client::speaking(protocol, service.address()).exchange(request).await;
+            assert_eq!((exchange.status.as_u16(), exchange.header("retry-after")), (602, "5"), "{body_size}");
+            assert!(since.elapsed() >= short, "{:?} after {body_size}", since.elapsed());
+            if body_size == 0 {
+                let authorization = app.bearer_header();
+                let headers = [("authorization", authorization.as_str())];
+                let client = testkit::Client::speaking(protocol, service.address());
+                let refused = client.websocket(&app.host, "/silence", &headers).await.err().unwrap();
+                assert_eq!(refused.status.as_u16(), 602, "{protocol:?}");
+            }
         }
-        Exchange::read(rig.client(protocol).send(request.body(no_body()).unwrap()).await.unwrap()).await
-    };
-    let handshake = [
-        ("connection", "upgrade"),
-        ("upgrade", "websocket"),
-        ("sec-websocket-version", "13"),
-        ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),
-    ];
-    let (http1, http2, websocket) =
-        tokio::join!(ask(Protocol::Http1, &[]), ask(Protocol::Http2, &[]), ask(Protocol::Http1, &handshake));
-    for exchange in [http1, http2, websocket] {
-        assert_eq!((exchange.status.as_u16(), exchange.header("retry-after")), (602, "5"));
+        wait_until("the printer is let go", || printer.n_open.load(Ordering::SeqCst) == 0).await;
     }
-    let elapsed = since.elapsed();
-    assert!(elapsed >= HEAD_LIMIT && elapsed < HEAD_LIMIT + Duration::from_secs(15), "{elapsed:?}");
-    wait_until("the printer is let go", || printer.n_open.load(Ordering::SeqCst) == 0).await;
+    assert!(Timeouts::DEFAULT.answer.without_body < Duration::from_secs(30), "apps in the field wait no longer");
+}
+
+/// A transfer in which nothing moves has died: before the head it is told, behind it the body breaks off. Events and
+/// cameras may be silent.
+#[tokio::test]
+async fn a_transfer_in_which_nothing_moves_is_ended() {
+    let idle = Duration::from_millis(600);
+    let timeouts = Timeouts { idle, quiet_idle: Duration::from_secs(1000), ..Timeouts::DEFAULT };
+    let printer = Endless::start().await;
+    let service = TestService::start_with(|config| config.timeouts = timeouts).await;
+    let (added, app) = Rig::printer_on(&service, model::Limits::default()).await;
+    let _agent = TestAgent::start(&service, &added, printer.origin.address()).await;
+    for protocol in Protocol::ALL {
+        let client = testkit::Client::speaking(protocol, service.address());
+        let download = |path: &'static str| app.request(Method::GET, path).body(no_body()).unwrap();
+        let quiet = client.send(download("/quiet")).await.unwrap();
+        let stuck = client.send(app.request(Method::POST, "/upload").body(upload_without_end()).unwrap());
+        assert_eq!(stuck.await.unwrap().status().as_u16(), 602, "{protocol:?}");
+        let since = Instant::now();
+        let silent = client.send(download("/with-length")).await.unwrap();
+        assert!(silent.into_body().collect().await.is_err(), "{protocol:?}");
+        assert!(since.elapsed() >= idle, "{:?}", since.elapsed());
+        assert_eq!(quiet.status(), 200);
+        let mut quiet = quiet.into_body();
+        let mut received = 0;
+        while received < PIECE {
+            received += quiet.frame().await.unwrap().unwrap().into_data().unwrap().len();
+        }
+        assert!(quiet.frame().now_or_never().is_none(), "a stream of events was ended in {protocol:?}");
+    }
 }
 
 /// An agent that connects again takes over; what the link before carries may finish.
@@ -341,13 +379,19 @@ async fn answer(request: Request<Incoming>, guard: OpenGuard) -> Response<Origin
             if begun && !goes_on {
                 std::future::pending::<()>().await;
             }
-            Some((Ok(Bytes::from(vec![b'x'; 10_000])), (guard, true)))
+            Some((Ok(Bytes::from(vec![b'x'; PIECE])), (guard, true)))
         }))
     };
     match request.uri().path() {
         "/events" => Response::new(pieces(guard, false)),
         "/with-length" => Response::builder().header("content-length", 1_000_000).body(pieces(guard, false)).unwrap(),
         "/flood" => Response::new(pieces(guard, true)),
+        "/quiet" => Response::builder().header("content-type", "text/event-stream").body(pieces(guard, false)).unwrap(),
+        "/analysis" => {
+            let _guard = guard;
+            let _ = request.into_body().collect().await;
+            std::future::pending().await
+        }
         "/upload" => {
             let _guard = guard;
             // An orderly end would be answered with success.

@@ -26,8 +26,8 @@ const TIMEOUTS: Timeouts = Timeouts {
     write_stall: Duration::from_millis(1500),
     http2_idle: Duration::from_millis(1000),
     http2_keep_alive: Duration::from_millis(700),
-    first_answer: Duration::from_secs(15),
     body: Pace { grace: Duration::from_millis(1000), bytes_per_second: 1000 },
+    ..Timeouts::DEFAULT
 };
 /// Between two bytes of somebody slow.
 const TRICKLE: Duration = Duration::from_millis(50);
