@@ -60,6 +60,39 @@ async fn a_visitor_who_leaves_is_gone_for_the_printer_too() {
     assert_eq!(rig.get(Protocol::Http1, "/", &[]).await.status, 200);
 }
 
+/// And the other way round: a printer that goes away is gone for all its visitors.
+#[tokio::test]
+async fn a_printer_that_goes_away_is_gone_for_its_visitors_too() {
+    for protocol in Protocol::ALL {
+        let Endless { origin, n_open } = Endless::start().await;
+        let rig = Rig::start(origin.address()).await;
+        let client = rig.client(protocol);
+        let mut downloads = Vec::new();
+        for path in ["/events", "/with-length", "/flood"] {
+            let response = client.send(rig.request(Method::GET, path).body(no_body()).unwrap()).await.unwrap();
+            downloads.push((path, response.into_body()));
+        }
+        let requests = [("/silence", no_body()), ("/upload", upload_without_end())].map(|(path, body)| {
+            let (client, request) = (client.clone(), rig.request(Method::POST, path).body(body).unwrap());
+            tokio::spawn(async move { Exchange::read(client.send(request).await.unwrap()).await })
+        });
+        wait_until("all is there", || n_open.load(Ordering::SeqCst) == 5).await;
+        let since = Instant::now();
+        drop(origin);
+        for (path, body) in downloads {
+            let rest = tokio::time::timeout(PATIENCE, body.collect()).await.unwrap();
+            assert!(rest.is_err(), "{path} ended as if it were whole in {protocol:?}");
+        }
+        for request in requests {
+            let exchange = tokio::time::timeout(PATIENCE, request).await.unwrap().unwrap();
+            assert_eq!(exchange.status.as_u16(), 602, "{protocol:?}");
+        }
+        println!("all visitors in {protocol:?} were told within {:.2?}", since.elapsed());
+        let later = rig.get(protocol, "/", &[]).await;
+        assert_eq!(later.status.as_u16(), 602, "{protocol:?}");
+    }
+}
+
 #[tokio::test]
 async fn a_printer_that_breaks_off_before_its_response_is_602() {
     for answer in [&b""[..], b"HTTP/1.1 200 OK\r\nContent-Le"] {
