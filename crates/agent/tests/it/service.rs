@@ -146,7 +146,10 @@ async fn answer(
         let io = arrival.transport.take_over::<TcpStream>(upgrade).await.unwrap();
         let (link, driver) = LinkClient::start(io, LAST_STREAM_ID, Quiet).await.unwrap();
         let linked = Request::post(format!("http://{}{}", wire::AGENT_AUTHORITY, wire::LINKED_PATH)).body(()).unwrap();
+        // Kept as long as the link is driven: a connection that nobody can make requests on ends in order, and the agent
+        // would be back before its test wants it.
         let client = link.clone();
+        let kept = link.clone();
         tokio::spawn(async move {
             if let Ok(stream) = client.open(linked, true).await {
                 let _ = stream.response.await;
@@ -156,6 +159,7 @@ async fn answer(
         // A test that has ended hears nothing any more.
         let _ = tell.send(seen).await;
         driver.run().await;
+        drop(kept);
     });
     Ok(response)
 }
