@@ -9,6 +9,7 @@
 
 pub mod authority;
 pub mod body;
+pub mod budgets;
 pub mod edge;
 #[doc(hidden)]
 pub mod fuzzing;
