@@ -30,7 +30,7 @@ mod headers;
 mod native_link;
 mod pages;
 mod password_page;
-mod respond;
+pub mod respond;
 mod service;
 mod sessions;
 mod shared_password;

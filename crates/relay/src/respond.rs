@@ -1,4 +1,4 @@
-//! The one place where a failure becomes a response.
+//! The one place where a failure becomes a response, on printers' hosts and in the site's App APIs alike.
 
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderValue};
@@ -13,8 +13,9 @@ use crate::pages;
 
 /// What a response to a failed request depends on, taken from the request before it is consumed.
 #[derive(Clone, Debug)]
-pub(crate) struct Asker {
-    pub(crate) request_id: RequestId,
+pub struct Asker {
+    /// Names the request in the body and in logs.
+    pub request_id: RequestId,
     is_head: bool,
     has_body: bool,
     wants_page: bool,
@@ -25,6 +26,11 @@ pub(crate) struct Asker {
 }
 
 impl Asker {
+    /// Who asked the site, whose handlers read bodies to their end.
+    pub fn of_site(parts: &http::request::Parts) -> Self {
+        Self::new(parts, &Host::Site, RequestId::generate(), false)
+    }
+
     pub(crate) fn new(parts: &http::request::Parts, host: &Host, request_id: RequestId, has_body: bool) -> Self {
         let plain_header = parts.headers.get(wire::PLAIN_STATUS_HEADER).is_some_and(|value| value == "1");
         let plain_query = parts.uri.query().is_some_and(|query| {
@@ -45,14 +51,16 @@ impl Asker {
 
 /// A failure and what is known of its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Failure {
-    pub(crate) error: RelayError,
+pub struct Failure {
+    /// What failed.
+    pub error: RelayError,
     /// Seconds until a retry makes sense, where it is known better than by the error alone.
-    pub(crate) retry_after: Option<u32>,
+    pub retry_after: Option<u32>,
 }
 
 impl Failure {
-    pub(crate) const fn new(error: RelayError) -> Self {
+    /// A failure of which no more is known.
+    pub const fn new(error: RelayError) -> Self {
         Self { error, retry_after: None }
     }
 
@@ -70,20 +78,29 @@ impl From<RelayError> for Failure {
 /// The body of a failure, for programs. The first four keys are the envelope that apps in the field parse.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
-struct ErrorBody<'a> {
-    status: u16,
-    error: &'a str,
-    is_user_error: bool,
-    result: Option<()>,
-    name: &'a str,
-    temporary: bool,
-    retry_after_sec: Option<u32>,
-    help_url: &'a str,
-    request_id: &'a str,
+pub struct ErrorBody<'a> {
+    /// The code, or the HTTP status where there is no code.
+    pub status: u16,
+    /// For people.
+    pub error: &'a str,
+    /// Whether the caller can fix the cause.
+    pub is_user_error: bool,
+    /// Always null.
+    pub result: Option<()>,
+    /// For programs.
+    pub name: &'a str,
+    /// Whether waiting may help.
+    pub temporary: bool,
+    /// The header `Retry-After`.
+    pub retry_after_sec: Option<u32>,
+    /// A page for people.
+    pub help_url: &'a str,
+    /// What an operator searches for.
+    pub request_id: &'a str,
 }
 
 /// The response to a failed request.
-pub(crate) fn failure_response(failure: Failure, asker: &Asker, names: &SiteNames) -> Response<RelayBody> {
+pub fn failure_response(failure: Failure, asker: &Asker, names: &SiteNames) -> Response<RelayBody> {
     let Failure { error, retry_after } = failure;
     let retry_after = error.retry_after_seconds().map(|default| retry_after.unwrap_or(default));
     let help_url = names.help_url(error);

@@ -13,6 +13,8 @@ mod start;
 
 mod explanation;
 
+pub mod outbound;
+
 mod assets;
 mod page;
 mod security_headers;
