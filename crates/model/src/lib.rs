@@ -1,5 +1,5 @@
-//! The vocabulary that every other crate speaks: ids, secrets, error codes 600–613, plans and limits, and the
-//! messages that service and agent exchange.
+//! The vocabulary that every other crate speaks: ids, secrets, error codes 600–613, plans and limits, what printers
+//! do, and the messages that service and agent exchange.
 //!
 //! This crate knows nothing of sockets, databases or clocks, and depends on none of our crates.
 
@@ -7,6 +7,7 @@ pub mod error_code;
 pub mod ids;
 pub mod limits;
 pub mod link;
+pub mod printing;
 pub mod secret;
 pub mod wire;
 

@@ -2,9 +2,12 @@
 //!
 //! Fields may be added, never removed or renamed; readers ignore what they do not know.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use crate::ids::PrinterId;
+use crate::printing::PrinterState;
 
 /// The version of the native tunnel that this build speaks.
 pub const PROTOCOL_VERSION: u32 = 1;
@@ -31,6 +34,18 @@ pub struct Hello {
     /// What is known of the printer at this moment.
     #[serde(default)]
     pub printer: PrinterStatus,
+}
+
+/// Names of optional abilities in [`Hello::capabilities`].
+pub mod capability {
+    /// It sends [`AgentEvent::PrinterState`](super::AgentEvent::PrinterState).
+    pub const STATE: &str = "state";
+    /// It passes on [`PrinterCommand`](crate::printing::PrinterCommand)s.
+    pub const COMMANDS: &str = "commands";
+    /// It fetches the pictures of the printer's cameras.
+    pub const CAMERAS: &str = "cameras";
+    /// It can ask OctoPrint for keys for apps.
+    pub const OCTOPRINT_KEY: &str = "octoprint-key";
 }
 
 /// What the agent knows of the printer's software.
@@ -104,11 +119,13 @@ pub enum RefusalReason {
 }
 
 /// Something that the agent tells the service over the tunnel.
-#[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]
 #[serde(rename_all = "snake_case", tag = "event")]
 pub enum AgentEvent {
     /// The printer's software came, went, or turned out to be another version.
     PrinterStatus(PrinterStatus),
+    /// What the printer does has changed. Sent when a link begins, and at most once a second.
+    PrinterState(PrinterState),
     /// An event that this build does not know.
     #[serde(other)]
     Unknown,
@@ -120,6 +137,76 @@ pub enum AgentEvent {
 pub struct Drain {
     /// Agents wait a random part of this many milliseconds, so that they do not all come at once.
     pub spread_ms: u64,
+}
+
+/// An app wants a key of OctoPrint's.
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
+pub struct KeyRequest {
+    /// The app's name, as OctoPrint will list it.
+    pub app: String,
+}
+
+/// The key of an app. It does not print.
+#[derive(Clone, Serialize, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct KeyAnswer {
+    /// What the app sends as `X-Api-Key`.
+    pub api_key: String,
+}
+
+impl fmt::Debug for KeyAnswer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("KeyAnswer(…)")
+    }
+}
+
+/// An agent that has no token asks for a code, which its owner types in on the site. Its key travels beside it.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "camelCase", default)]
+pub struct PairingRequest {
+    /// The name of the machine that the agent runs on.
+    pub host: String,
+    /// As [`PrinterStatus::software`].
+    pub software: String,
+    /// As [`PrinterStatus::software_version`].
+    pub software_version: String,
+    /// Version of the agent's software.
+    pub agent_version: String,
+    /// As [`PrinterStatus::lan_ip`].
+    pub lan_ip: String,
+}
+
+/// The code for an agent's owner.
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct PairingOffer {
+    /// Letters and digits, to be typed in.
+    pub code: String,
+    /// Where to type it in.
+    pub url: String,
+    /// The same with the code in it, for the QR code.
+    pub url_with_code: String,
+    /// How long the code is good for.
+    pub expires_in_seconds: u32,
+    /// How often the agent may ask what became of it.
+    pub poll_seconds: u32,
+}
+
+/// What became of a code.
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "snake_case", rename_all_fields = "camelCase", tag = "state")]
+pub enum PairingAnswer {
+    /// Nobody has typed it in.
+    Pending,
+    /// The agent's key is now this printer's.
+    Linked {
+        /// The printer's id, to be kept.
+        printer_id: PrinterId,
+        /// The owner's name for it.
+        printer_name: String,
+    },
+    /// Somebody has said that this is not their printer.
+    Denied,
 }
 
 /// Why the agent has no answer of the printer's to give.

@@ -40,3 +40,20 @@ pub const EVENTS_PATH: &str = "/events";
 pub const LINKED_PATH: &str = "/linked";
 /// Path on [`AGENT_AUTHORITY`]: `POST` of a [`Drain`](crate::link::Drain) tells the agent to connect anew.
 pub const DRAIN_PATH: &str = "/drain";
+/// On [`AGENT_AUTHORITY`]: `POST` with a [`PrinterCommand`](crate::printing::PrinterCommand)'s name after it. 204;
+/// 409 where it does not fit what the printer does, 501 where the printer cannot, 502 where it did not answer, with a
+/// text for people.
+pub const COMMAND_PATH: &str = "/command/";
+/// On [`AGENT_AUTHORITY`]: `GET` with a camera's index and [`SNAPSHOT`] or [`STREAM`] after it.
+pub const CAMERA_PATH: &str = "/camera/";
+/// Last part of a camera's path: one picture, `image/jpeg`.
+pub const SNAPSHOT: &str = "snapshot";
+/// Last part of a camera's path: pictures without end, `multipart/x-mixed-replace`.
+pub const STREAM: &str = "stream";
+/// Path on [`AGENT_AUTHORITY`]: `POST` of a [`KeyRequest`](crate::link::KeyRequest), answered with a
+/// [`KeyAnswer`](crate::link::KeyAnswer); 501 where the printer's software is not OctoPrint.
+pub const OCTOPRINT_KEY_PATH: &str = "/octoprint-key";
+/// Bytes of one camera's picture; no camera's are larger, and both ends hold one in memory.
+pub const MAX_PICTURE: usize = 8 * 1024 * 1024;
+/// On the site's host: agents without a token ask there for a code (`POST`) and what became of it (`GET`).
+pub const PAIRING_PATH: &str = "/api/agent/pairing";

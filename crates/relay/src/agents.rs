@@ -222,7 +222,7 @@ async fn read_events(mut events: RecvBody, state: &LinkState, printer: &PrinterI
                 tracing::debug!(%printer, reachable = status.reachable, problem = status.problem, "printer status");
                 state.set_status(status);
             }
-            Ok(AgentEvent::Unknown) => {}
+            Ok(AgentEvent::PrinterState(_) | AgentEvent::Unknown) => {}
             Err(error) => tracing::debug!(%printer, %error, "an agent sent an event that cannot be read"),
         });
         if let Err(error) = read {
