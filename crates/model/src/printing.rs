@@ -33,6 +33,7 @@ pub struct PrinterState {
     /// One for each print, made by the agent; it stays over pause and resume.
     pub print_id: Option<String>,
     /// How much is done, 0 to 100.
+    #[serde(deserialize_with = "finite_or_none")]
     pub progress: Option<f32>,
     /// How long the print has been running.
     pub seconds_printing: Option<u64>,
@@ -119,8 +120,10 @@ pub struct Temperature {
     /// `hotend`, `hotend1`, `bed`, `chamber`, or the printer's own name.
     pub name: String,
     /// Measured.
+    #[serde(deserialize_with = "finite")]
     pub actual: f32,
     /// Wanted; 0 where the heater is off.
+    #[serde(deserialize_with = "finite")]
     pub target: f32,
 }
 
@@ -243,6 +246,15 @@ fn shorten(text: &str, max: usize) -> String {
     text.chars().filter(harmless).take(max).collect()
 }
 
+/// JSON has no infinity, but it has numbers that are too large to be told from it.
+fn finite<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f32, D::Error> {
+    Ok(Some(f32::deserialize(deserializer)?).filter(|value| value.is_finite()).unwrap_or_default())
+}
+
+fn finite_or_none<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<f32>, D::Error> {
+    Ok(Option::<f32>::deserialize(deserializer)?.filter(|value| value.is_finite()))
+}
+
 /// Commands of a newer agent are left out, and do not make the whole state unreadable.
 fn known_commands<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<PrinterCommand>, D::Error> {
     let names = Vec::<String>::deserialize(deserializer)?;
@@ -282,6 +294,9 @@ mod tests {
             serde_json::from_str(r#"{"phase":"levelling","commands":["pause","dance"],"mood":1}"#).unwrap();
         assert_eq!((state.phase, state.commands), (Phase::Unknown, vec![PrinterCommand::Pause]));
         assert_eq!(serde_json::from_str::<PrinterState>("{}").unwrap(), PrinterState::default());
+        let huge: PrinterState =
+            serde_json::from_str(r#"{"progress":1e39,"temperatures":[{"actual":-1e39,"target":1}]}"#).unwrap();
+        assert_eq!((huge.progress, huge.temperatures[0].actual), (None, 0.0));
     }
 
     #[test]
