@@ -6,7 +6,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::secret::{random_alphanumeric, random_from, random_name};
+use crate::secret::{random_alphanumeric, random_base32, random_name};
 
 /// A text that is no id.
 #[derive(Debug, Error, PartialEq, Eq)]
@@ -87,6 +87,21 @@ id!(
     RequestId,
     random_name(16)
 );
+id!(
+    /// Somebody's sign-in in one browser. It names the session in lists; what opens it is a secret of its own.
+    SessionId,
+    random_alphanumeric(20)
+);
+id!(
+    /// An invitation or another one-time token. It names the token in lists and does not open it.
+    TokenId,
+    random_alphanumeric(20)
+);
+id!(
+    /// A live link, and all that it takes to open it: 160 bits in letters that survive being read out.
+    LiveId,
+    random_base32(32)
+);
 
 /// A text that is no label.
 #[derive(Debug, Error, PartialEq, Eq)]
@@ -106,7 +121,7 @@ impl Label {
 
     /// Draws a new one at random.
     pub fn generate() -> Self {
-        Self(random_from(b"abcdefghijklmnopqrstuvwxyz234567", 32))
+        Self(random_base32(32))
     }
 
     /// The label in lower case.

@@ -12,6 +12,6 @@ pub mod secret;
 pub mod wire;
 
 pub use error_code::RelayError;
-pub use ids::{AccountId, ConnectionId, IdError, Label, LabelError, PrinterId, RequestId};
+pub use ids::{AccountId, ConnectionId, IdError, Label, LabelError, LiveId, PrinterId, RequestId, SessionId, TokenId};
 pub use limits::{Limits, Plan, WebcamWindow};
 pub use secret::{Secret, SecretHash};

@@ -115,7 +115,17 @@ pub(crate) fn random_alphanumeric(length: usize) -> String {
     random_from(ALPHABET, length)
 }
 
-pub(crate) fn random_from(alphabet: &[u8], length: usize) -> String {
+/// As [`random_alphanumeric`], of lower case letters and digits that work in host names and cannot be mistaken.
+pub(crate) fn random_base32(length: usize) -> String {
+    random_from(b"abcdefghijklmnopqrstuvwxyz234567", length)
+}
+
+/// A code that people copy from one screen to another: capitals and digits without those that look alike.
+pub fn random_code(length: usize) -> Secret {
+    Secret(random_from(b"ABCDEFGHJKLMNPQRSTUVWXYZ23456789", length))
+}
+
+fn random_from(alphabet: &[u8], length: usize) -> String {
     // Bytes past the largest multiple of the alphabet's size are thrown away, else its first letters came up more often.
     let limit = 256 - 256 % alphabet.len();
     let mut out = String::with_capacity(length);

@@ -124,6 +124,8 @@ fn concerns(change: &Change, connection: &ConnectionRecord) -> bool {
         ChangeSubject::Plan(plan) => *plan == connection.plan.name,
         ChangeSubject::Printer(printer) => *printer == connection.printer,
         ChangeSubject::Connection(id) => *id == connection.id,
+        // Connections are opened by credentials of their own.
+        ChangeSubject::Session(_) => false,
     }
 }
 

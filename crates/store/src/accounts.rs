@@ -14,7 +14,7 @@ use crate::entity::{account, dead_connection, plan, printer};
 use crate::error::{Attempt, StoreError, Subject};
 use crate::password::PasswordHash;
 use crate::records::{AccountSummary, ChangeSubject, Listing};
-use crate::store::Store;
+use crate::store::{Store, Write};
 use crate::text::EmailAddress;
 use crate::time::{from_milliseconds, to_milliseconds};
 
@@ -34,25 +34,10 @@ impl Store {
         now: SystemTime,
     ) -> Result<AccountId, StoreError> {
         const ATTEMPTED: &str = "add an account";
-        let plan = plan.unwrap_or(Plan::DEFAULT_NAME);
         let write = self.write(ATTEMPTED).await?;
-        expect_plan(&*write, plan, ATTEMPTED).await?;
-        let id = AccountId::generate();
-        let inserted = account::Entity::insert(account::ActiveModel {
-            id: Set(id.as_str().to_owned()),
-            email: Set(email.as_str().to_owned()),
-            password_hash: Set(password.map(|hash| hash.as_stored().to_owned())),
-            plan: Set(plan.to_owned()),
-            created_at: Set(to_milliseconds(now)),
-        })
-        .exec_without_returning(&*write)
-        .await;
-        if let Err(error) = &inserted
-            && let Some(SqlErr::UniqueConstraintViolation(_)) = error.sql_err()
-        {
-            return Err(StoreError::conflict(Subject::Account, email.as_str()));
-        }
-        inserted.attempt(ATTEMPTED)?;
+        let plan = plan.unwrap_or(Plan::DEFAULT_NAME);
+        let new = NewAccount { email, plan, password, is_admin: false, is_verified: false };
+        let id = insert_account(&write, new, now, ATTEMPTED).await?;
         write.record(ChangeSubject::Account(id.clone()), now).await?;
         write.commit().await?;
         Ok(id)
@@ -119,17 +104,67 @@ impl Store {
         const ATTEMPTED: &str = "delete an account";
         let write = self.write(ATTEMPTED).await?;
         let account = find_account(&*write, email, ATTEMPTED).await?;
-        let dying = connections_of_account(&*write, &account, ATTEMPTED).await?;
-        bury(&*write, dying, dead_connection::Reason::AccountDeleted, now, ATTEMPTED).await?;
-        printer::Entity::delete_many()
-            .filter(printer::Column::AccountId.eq(account.as_str()))
-            .exec(&*write)
-            .await
-            .attempt(ATTEMPTED)?;
-        account::Entity::delete_by_id(account.as_str()).exec(&*write).await.attempt(ATTEMPTED)?;
-        write.record(ChangeSubject::Account(account), now).await?;
+        delete_account_row(&write, &account, now, ATTEMPTED).await?;
         write.commit().await
     }
+}
+
+pub(crate) struct NewAccount<'a> {
+    pub(crate) email: &'a EmailAddress,
+    pub(crate) plan: &'a str,
+    pub(crate) password: Option<&'a PasswordHash>,
+    pub(crate) is_admin: bool,
+    pub(crate) is_verified: bool,
+}
+
+/// Makes an account. The caller records the change.
+pub(crate) async fn insert_account(
+    write: &Write,
+    new: NewAccount<'_>,
+    now: SystemTime,
+    attempted: &'static str,
+) -> Result<AccountId, StoreError> {
+    expect_plan(&**write, new.plan, attempted).await?;
+    let id = AccountId::generate();
+    let inserted = account::Entity::insert(account::ActiveModel {
+        id: Set(id.as_str().to_owned()),
+        email: Set(new.email.as_str().to_owned()),
+        password_hash: Set(new.password.map(|hash| hash.as_stored().to_owned())),
+        plan: Set(new.plan.to_owned()),
+        created_at: Set(to_milliseconds(now)),
+        is_admin: Set(new.is_admin),
+        email_verified_at: Set(new.is_verified.then(|| to_milliseconds(now))),
+        totp_secret: Set(None),
+        totp_confirmed_at: Set(None),
+        totp_last_step: Set(None),
+    })
+    .exec_without_returning(&**write)
+    .await;
+    if let Err(error) = &inserted
+        && let Some(SqlErr::UniqueConstraintViolation(_)) = error.sql_err()
+    {
+        return Err(StoreError::conflict(Subject::Account, new.email.as_str()));
+    }
+    inserted.attempt(attempted)?;
+    Ok(id)
+}
+
+/// Deletes an account with all that hangs on it, and records the change.
+pub(crate) async fn delete_account_row(
+    write: &Write,
+    account: &AccountId,
+    now: SystemTime,
+    attempted: &'static str,
+) -> Result<(), StoreError> {
+    let dying = connections_of_account(&**write, account, attempted).await?;
+    bury(&**write, dying, dead_connection::Reason::AccountDeleted, now, attempted).await?;
+    printer::Entity::delete_many()
+        .filter(printer::Column::AccountId.eq(account.as_str()))
+        .exec(&**write)
+        .await
+        .attempt(attempted)?;
+    account::Entity::delete_by_id(account.as_str()).exec(&**write).await.attempt(attempted)?;
+    write.record(ChangeSubject::Account(account.clone()), now).await
 }
 
 /// The account of an address, or that there is none.

@@ -40,6 +40,7 @@ fn read(row: change::Model) -> Result<Change, StoreError> {
         change::Subject::Account => ChangeSubject::Account(row.subject_key.parse().map_err(damaged)?),
         change::Subject::Plan => ChangeSubject::Plan(row.subject_key),
         change::Subject::Printer => ChangeSubject::Printer(row.subject_key.parse().map_err(damaged)?),
+        change::Subject::Session => ChangeSubject::Session(row.subject_key.parse().map_err(damaged)?),
         change::Subject::Connection => ChangeSubject::Connection(row.subject_key.parse().map_err(damaged)?),
     };
     Ok(Change { seq: row.seq, subject })

@@ -89,6 +89,7 @@ impl Store {
             created_at: Set(to_milliseconds(now)),
             expires_at: Set(expires_at.map(to_milliseconds)),
             last_used_at: Set(None),
+            ..Default::default()
         })
         .exec_without_returning(&*write)
         .await
@@ -132,6 +133,7 @@ impl Store {
             created_at: Set(to_milliseconds(now)),
             expires_at: Set(expires_at.map(to_milliseconds)),
             last_used_at: Set(None),
+            ..Default::default()
         })
         .exec_without_returning(&*write)
         .await
@@ -252,7 +254,7 @@ pub(crate) async fn bury<C: ConnectionTrait>(
 }
 
 /// A label that no connection has or had.
-async fn fresh_label(write: &Write, attempted: &'static str) -> Result<Label, StoreError> {
+pub(crate) async fn fresh_label(write: &Write, attempted: &'static str) -> Result<Label, StoreError> {
     loop {
         let label = Label::generate();
         let n_dead = dead_connection::Entity::find()
@@ -267,7 +269,7 @@ async fn fresh_label(write: &Write, attempted: &'static str) -> Result<Label, St
     }
 }
 
-fn check_expiry(expires_at: Option<SystemTime>, now: SystemTime) -> Result<(), StoreError> {
+pub(crate) fn check_expiry(expires_at: Option<SystemTime>, now: SystemTime) -> Result<(), StoreError> {
     match expires_at {
         Some(expires_at) if expires_at <= now => {
             Err(StoreError::Invalid("a connection expires in the future or never"))
@@ -283,7 +285,7 @@ fn subject(kind: ConnectionKind) -> Subject {
     }
 }
 
-fn read_summary(
+pub(crate) fn read_summary(
     connection: connection::Model,
     printer: printer::Model,
     account: &account::Model,
@@ -301,5 +303,8 @@ fn read_summary(
         created_at: from_milliseconds(connection.created_at),
         expires_at: connection.expires_at.map(from_milliseconds),
         last_used_at: connection.last_used_at.map(from_milliseconds),
+        app_id: connection.app_id,
+        bytes_up: u64::try_from(connection.bytes_up).unwrap_or(0),
+        bytes_down: u64::try_from(connection.bytes_down).unwrap_or(0),
     })
 }

@@ -37,17 +37,27 @@ pub enum StoreError {
         /// How the caller named it.
         key: String,
     },
-    /// The thing that should be made is there already.
-    #[error("the {subject} `{key}` exists already")]
+    /// The thing that should be made is there already, or the thing that should go has to stay.
+    #[error("{}", conflict_text(*subject, key))]
     Conflict {
         /// What kind of thing.
         subject: Subject,
         /// How the caller named it.
         key: String,
     },
+    /// There are as many already as the store takes. Some have to go first, or time has to pass.
+    #[error("there are too many: {0}")]
+    Full(&'static str),
     /// The caller asked for something that cannot be.
     #[error("{0}")]
     Invalid(&'static str),
+}
+
+fn conflict_text(subject: Subject, key: &str) -> String {
+    match subject {
+        Subject::LastAdministrator => format!("`{key}` is the last administrator"),
+        _ => format!("the {subject} `{key}` exists already"),
+    }
 }
 
 impl StoreError {
@@ -84,6 +94,24 @@ pub enum Subject {
     SharedConnection,
     /// An account's grant for a beta feature, named by the feature.
     BetaGrant,
+    /// The only account that may administer the service, named by its address. It can only be in the way.
+    LastAdministrator,
+    /// A sign-in, named by its id.
+    Session,
+    /// An invitation, named by its id.
+    Invitation,
+    /// Somebody with a role on a printer, named by the account's id.
+    Member,
+    /// A passkey, named by its credential's id in hexadecimal digits.
+    Passkey,
+    /// An account at an identity provider, named by the provider.
+    Identity,
+    /// A live link, named by the beginning of its id.
+    LiveLink,
+    /// An app's webhook, named by its connection.
+    Webhook,
+    /// A registered app, named by its id.
+    RegisteredApp,
 }
 
 impl fmt::Display for Subject {
@@ -95,8 +123,22 @@ impl fmt::Display for Subject {
             Self::AppConnection => "app connection",
             Self::SharedConnection => "shared connection",
             Self::BetaGrant => "beta grant",
+            Self::LastAdministrator => "administrator",
+            Self::Session => "session",
+            Self::Invitation => "invitation",
+            Self::Member => "member",
+            Self::Passkey => "passkey",
+            Self::Identity => "identity",
+            Self::LiveLink => "live link",
+            Self::Webhook => "webhook",
+            Self::RegisteredApp => "registered app",
         })
     }
+}
+
+/// Reads an id or another text that this program wrote.
+pub(crate) fn stored<T: std::str::FromStr>(text: &str, column: &'static str) -> Result<T, StoreError> {
+    text.parse().map_err(|_| StoreError::Damaged { column })
 }
 
 /// Says what was attempted when the database fails.

@@ -27,23 +27,29 @@ mod migration;
 mod password;
 mod plans;
 mod printers;
+mod profile;
 mod prune;
 mod records;
+mod sessions;
 mod site;
 mod store;
 mod text;
 mod time;
+mod tokens;
 
 pub use connections::{NewAppConnection, NewSharedConnection};
 pub use database_url::DatabaseUrl;
 pub use error::{StoreError, Subject};
 pub use password::{PasswordHash, PasswordRefused};
 pub use printers::NewPrinter;
+pub use profile::{AccountProfile, LoginRecord, TotpRecord};
 pub use prune::Pruned;
 pub use records::{
     AccountSummary, AgentAuth, AgentSeen, BetaGrant, Change, ChangeSubject, ConnectionCredentials, ConnectionKind,
     ConnectionLookup, ConnectionRecord, ConnectionSummary, DeathReason, EnrolOutcome, Listing, PlanSummary,
     PrinterSummary, SiteAddress,
 };
+pub use sessions::{NewSession, SessionRecord, SessionSummary};
 pub use store::Store;
 pub use text::{EmailAddress, Feature, Name, TextError};
+pub use tokens::{TokenPurpose, TokenRecord};

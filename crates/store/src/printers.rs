@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use model::{AccountId, PrinterId, Secret};
+use model::{AccountId, Label, PrinterId, Secret};
 use sea_orm::sea_query::OnConflict;
 use sea_orm::{ActiveValue::Set, ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 
@@ -60,6 +60,7 @@ impl Store {
             software: Set(String::new()),
             software_version: Set(String::new()),
             lan_ip: Set(String::new()),
+            owner_label: Set(Label::generate().as_str().to_owned()),
         })
         .exec_without_returning(&*write)
         .await
@@ -200,10 +201,11 @@ async fn issue_token(
     Ok((token, expires_at))
 }
 
-fn read_summary(printer: printer::Model, account: &account::Model) -> Result<PrinterSummary, StoreError> {
+pub(crate) fn read_summary(printer: printer::Model, account: &account::Model) -> Result<PrinterSummary, StoreError> {
     Ok(PrinterSummary {
         id: printer.id.parse().map_err(|_| StoreError::Damaged { column: "printer.id" })?,
         name: printer.name,
+        account: account.id.parse().map_err(|_| StoreError::Damaged { column: "account.id" })?,
         owner: read_email(&account.email)?,
         is_enrolled: printer.key_hash.is_some(),
         created_at: from_milliseconds(printer.created_at),

@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use model::{AccountId, ConnectionId, Label, Plan, PrinterId, SecretHash};
+use model::{AccountId, ConnectionId, Label, Plan, PrinterId, SecretHash, SessionId};
 
 use crate::password::PasswordHash;
 use crate::text::{EmailAddress, Feature};
@@ -36,6 +36,8 @@ pub enum DeathReason {
     PrinterRemoved,
     /// Its account was deleted.
     AccountDeleted,
+    /// Its time is over. Only said of app tokens: elsewhere the caller compares the times.
+    Expired,
 }
 
 /// A living connection, with all that decides about a request to it.
@@ -92,14 +94,16 @@ pub struct Change {
 /// printer's connections.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum ChangeSubject {
-    /// An account was made or deleted, got another plan, or a beta feature was granted or taken.
+    /// An account was made or deleted, got another plan, address or rights, or a beta feature was granted or taken.
     Account(AccountId),
     /// A plan of this name was made or altered.
     Plan(String),
-    /// A printer was added, renamed, enrolled or removed.
+    /// A printer was added, renamed, enrolled or removed, or somebody's role on it changed.
     Printer(PrinterId),
     /// A connection was made or revoked.
     Connection(ConnectionId),
+    /// A browser was signed out.
+    Session(SessionId),
 }
 
 /// What became of an enrolment.
@@ -214,6 +218,8 @@ pub struct PrinterSummary {
     pub id: PrinterId,
     /// The owner's name for it.
     pub name: String,
+    /// The owner.
+    pub account: AccountId,
     /// The owner's address.
     pub owner: EmailAddress,
     /// Whether an agent was enrolled.
@@ -253,6 +259,12 @@ pub struct ConnectionSummary {
     pub expires_at: Option<SystemTime>,
     /// When it was last used.
     pub last_used_at: Option<SystemTime>,
+    /// What the app calls itself in its requests; none on Shared Connections and where the app did not say.
+    pub app_id: Option<String>,
+    /// Bytes that went to the printer.
+    pub bytes_up: u64,
+    /// Bytes that came from it.
+    pub bytes_down: u64,
 }
 
 /// A beta feature that was granted to an account.

@@ -150,6 +150,7 @@ impl Write {
             ChangeSubject::Account(id) => (change::Subject::Account, id.into()),
             ChangeSubject::Plan(name) => (change::Subject::Plan, name),
             ChangeSubject::Printer(id) => (change::Subject::Printer, id.into()),
+            ChangeSubject::Session(id) => (change::Subject::Session, id.into()),
             ChangeSubject::Connection(id) => (change::Subject::Connection, id.into()),
         };
         change::Entity::insert(change::ActiveModel {

@@ -114,5 +114,9 @@ fn read_feature(text: &str) -> Result<String, TextError> {
 /// Versions and addresses come from agents, who are strangers until proven otherwise and may send anything. What is
 /// shown in lists is one line of bounded length.
 pub(crate) fn cut_foreign_text(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control()).take(MAX_NAME_LENGTH).collect()
+    cut_foreign_text_to(text, MAX_NAME_LENGTH)
+}
+
+pub(crate) fn cut_foreign_text_to(text: &str, max_length: usize) -> String {
+    text.chars().filter(|c| !c.is_control()).take(max_length).collect()
 }

@@ -308,6 +308,7 @@ fn row(connection: ConnectionSummary, url: String, expired: bool) -> ConnectionR
 fn describe(reason: DeathReason) -> &'static str {
     match reason {
         DeathReason::Revoked => "it was revoked",
+        DeathReason::Expired => "its time is over",
         DeathReason::PrinterRemoved => "its printer was removed",
         DeathReason::AccountDeleted => "its account was deleted",
     }

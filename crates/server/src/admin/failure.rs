@@ -25,19 +25,24 @@ pub(super) fn as_json(error: &anyhow::Error) -> String {
 
 fn hint(error: &anyhow::Error) -> Option<&'static str> {
     match error.downcast_ref::<StoreError>()? {
-        StoreError::NotFound { subject, .. } => Some(match subject {
-            Subject::Account => "`spoolway admin user list` shows the accounts",
-            Subject::Plan => "`spoolway admin plan list` shows the plans, `spoolway admin plan set NAME` makes one",
-            Subject::Printer => "`spoolway admin printer list` shows the printers with their ids",
-            Subject::AppConnection => "`spoolway admin app-connection list` shows the connections with their ids",
-            Subject::SharedConnection => "`spoolway admin shared-connection list` shows the connections with their ids",
-            Subject::BetaGrant => "`spoolway admin beta list` shows what is granted",
-        }),
+        StoreError::NotFound { subject, .. } => match subject {
+            Subject::Account => Some("`spoolway admin user list` shows the accounts"),
+            Subject::Plan => {
+                Some("`spoolway admin plan list` shows the plans, `spoolway admin plan set NAME` makes one")
+            }
+            Subject::Printer => Some("`spoolway admin printer list` shows the printers with their ids"),
+            Subject::AppConnection => Some("`spoolway admin app-connection list` shows the connections with their ids"),
+            Subject::SharedConnection => {
+                Some("`spoolway admin shared-connection list` shows the connections with their ids")
+            }
+            Subject::BetaGrant => Some("`spoolway admin beta list` shows what is granted"),
+            _ => None,
+        },
         StoreError::Unavailable { .. } => {
             Some("is the data directory the right one, writable for this user, and on a disk with space left?")
         }
         StoreError::NewerLayout { .. } => Some("use the version of `spoolway` that the service runs with"),
         StoreError::Damaged { .. } => Some("restore the database from a backup, and report how it came to this"),
-        StoreError::Conflict { .. } | StoreError::Invalid(_) => None,
+        StoreError::Conflict { .. } | StoreError::Invalid(_) | StoreError::Full(_) => None,
     }
 }

@@ -13,6 +13,14 @@ pub(crate) struct Model {
     pub(crate) password_hash: Option<String>,
     pub(crate) plan: String,
     pub(crate) created_at: i64,
+    pub(crate) is_admin: bool,
+    pub(crate) email_verified_at: Option<i64>,
+    /// In clear, because codes are computed from it: whoever reads the database has the second factor.
+    pub(crate) totp_secret: Option<Vec<u8>>,
+    /// Set once the owner has shown a code; until then sign-ins do not ask for one.
+    pub(crate) totp_confirmed_at: Option<i64>,
+    /// The time step of the last code that was accepted, because each works once.
+    pub(crate) totp_last_step: Option<i64>,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

@@ -26,6 +26,8 @@ pub(crate) enum Subject {
     Printer,
     #[sea_orm(string_value = "connection")]
     Connection,
+    #[sea_orm(string_value = "session")]
+    Session,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

@@ -26,6 +26,10 @@ pub(crate) struct Model {
     pub(crate) created_at: i64,
     pub(crate) expires_at: Option<i64>,
     pub(crate) last_used_at: Option<i64>,
+    /// App Connections of apps that named themselves.
+    pub(crate) app_id: Option<String>,
+    pub(crate) bytes_up: i64,
+    pub(crate) bytes_down: i64,
 }
 
 /// As in [`crate::ConnectionKind`], with the texts that are stored.

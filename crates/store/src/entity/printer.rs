@@ -18,6 +18,8 @@ pub(crate) struct Model {
     pub(crate) software: String,
     pub(crate) software_version: String,
     pub(crate) lan_ip: String,
+    /// Host name of the owner's own view. Lower case, unique.
+    pub(crate) owner_label: String,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

@@ -6,12 +6,13 @@
 use sea_orm_migration::prelude::*;
 
 mod m0001_accounts_printers_connections;
+mod m0002_sign_in_roles_apps;
 
 pub(crate) struct Migrator;
 
 #[async_trait::async_trait]
 impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![Box::new(m0001_accounts_printers_connections::Migration)]
+        vec![Box::new(m0001_accounts_printers_connections::Migration), Box::new(m0002_sign_in_roles_apps::Migration)]
     }
 }
