@@ -65,36 +65,7 @@ impl Store {
         check_expiry(expires_at, now)?;
         let write = self.write(ATTEMPTED).await?;
         let printer = find_printer(&write, printer, ATTEMPTED).await?;
-        let new = NewAppConnection {
-            id: ConnectionId::generate(),
-            label: fresh_label(&write, ATTEMPTED).await?,
-            app_token: Secret::generate(),
-            basic_user: Secret::generate().expose().to_owned(),
-            basic_password: Secret::generate(),
-            bearer: Secret::generate(),
-            printer_name: printer.name,
-            printer_lan_ip: Some(printer.lan_ip).filter(|lan_ip| !lan_ip.is_empty()),
-        };
-        connection::Entity::insert(connection::ActiveModel {
-            id: Set(new.id.as_str().to_owned()),
-            kind: Set(connection::Kind::App),
-            label: Set(new.label.as_str().to_owned()),
-            printer_id: Set(printer.id),
-            app_name: Set(Some(app.as_str().to_owned())),
-            basic_user: Set(Some(new.basic_user.clone())),
-            basic_password_hash: Set(Some(new.basic_password.hash().as_bytes().to_vec())),
-            bearer_hash: Set(Some(new.bearer.hash().as_bytes().to_vec())),
-            app_token_hash: Set(Some(new.app_token.hash().as_bytes().to_vec())),
-            password_hash: Set(None),
-            created_at: Set(to_milliseconds(now)),
-            expires_at: Set(expires_at.map(to_milliseconds)),
-            last_used_at: Set(None),
-            ..Default::default()
-        })
-        .exec_without_returning(&*write)
-        .await
-        .attempt(ATTEMPTED)?;
-        write.record(ChangeSubject::Connection(new.id.clone()), now).await?;
+        let new = insert_app(&write, printer, App { id: None, name: app }, expires_at, now, ATTEMPTED).await?;
         write.commit().await?;
         Ok(new)
     }
@@ -114,31 +85,7 @@ impl Store {
         check_expiry(expires_at, now)?;
         let write = self.write(ATTEMPTED).await?;
         let printer = find_printer(&write, printer, ATTEMPTED).await?;
-        let new = NewSharedConnection {
-            id: ConnectionId::generate(),
-            label: fresh_label(&write, ATTEMPTED).await?,
-            printer_name: printer.name,
-        };
-        connection::Entity::insert(connection::ActiveModel {
-            id: Set(new.id.as_str().to_owned()),
-            kind: Set(connection::Kind::Shared),
-            label: Set(new.label.as_str().to_owned()),
-            printer_id: Set(printer.id),
-            app_name: Set(None),
-            basic_user: Set(None),
-            basic_password_hash: Set(None),
-            bearer_hash: Set(None),
-            app_token_hash: Set(None),
-            password_hash: Set(password.map(|hash| hash.as_stored().to_owned())),
-            created_at: Set(to_milliseconds(now)),
-            expires_at: Set(expires_at.map(to_milliseconds)),
-            last_used_at: Set(None),
-            ..Default::default()
-        })
-        .exec_without_returning(&*write)
-        .await
-        .attempt(ATTEMPTED)?;
-        write.record(ChangeSubject::Connection(new.id.clone()), now).await?;
+        let new = insert_shared(&write, printer, password, expires_at, now, ATTEMPTED).await?;
         write.commit().await?;
         Ok(new)
     }
@@ -199,6 +146,95 @@ impl Store {
     }
 }
 
+/// What an app says of itself.
+pub(crate) struct App<'a> {
+    pub(crate) id: Option<&'a str>,
+    pub(crate) name: &'a Name,
+}
+
+/// Makes an App Connection and records the change.
+pub(crate) async fn insert_app(
+    write: &Write,
+    printer: printer::Model,
+    app: App<'_>,
+    expires_at: Option<SystemTime>,
+    now: SystemTime,
+    attempted: &'static str,
+) -> Result<NewAppConnection, StoreError> {
+    let new = NewAppConnection {
+        id: ConnectionId::generate(),
+        label: fresh_label(write, attempted).await?,
+        app_token: Secret::generate(),
+        basic_user: Secret::generate().expose().to_owned(),
+        basic_password: Secret::generate(),
+        bearer: Secret::generate(),
+        printer_name: printer.name,
+        printer_lan_ip: Some(printer.lan_ip).filter(|lan_ip| !lan_ip.is_empty()),
+    };
+    connection::Entity::insert(connection::ActiveModel {
+        id: Set(new.id.as_str().to_owned()),
+        kind: Set(connection::Kind::App),
+        label: Set(new.label.as_str().to_owned()),
+        printer_id: Set(printer.id),
+        app_name: Set(Some(app.name.as_str().to_owned())),
+        basic_user: Set(Some(new.basic_user.clone())),
+        basic_password_hash: Set(Some(new.basic_password.hash().as_bytes().to_vec())),
+        bearer_hash: Set(Some(new.bearer.hash().as_bytes().to_vec())),
+        app_token_hash: Set(Some(new.app_token.hash().as_bytes().to_vec())),
+        password_hash: Set(None),
+        created_at: Set(to_milliseconds(now)),
+        expires_at: Set(expires_at.map(to_milliseconds)),
+        last_used_at: Set(None),
+        app_id: Set(app.id.map(str::to_owned)),
+        bytes_up: Set(0),
+        bytes_down: Set(0),
+    })
+    .exec_without_returning(&**write)
+    .await
+    .attempt(attempted)?;
+    write.record(ChangeSubject::Connection(new.id.clone()), now).await?;
+    Ok(new)
+}
+
+/// Makes a Shared Connection and records the change.
+pub(crate) async fn insert_shared(
+    write: &Write,
+    printer: printer::Model,
+    password: Option<&PasswordHash>,
+    expires_at: Option<SystemTime>,
+    now: SystemTime,
+    attempted: &'static str,
+) -> Result<NewSharedConnection, StoreError> {
+    let new = NewSharedConnection {
+        id: ConnectionId::generate(),
+        label: fresh_label(write, attempted).await?,
+        printer_name: printer.name,
+    };
+    connection::Entity::insert(connection::ActiveModel {
+        id: Set(new.id.as_str().to_owned()),
+        kind: Set(connection::Kind::Shared),
+        label: Set(new.label.as_str().to_owned()),
+        printer_id: Set(printer.id),
+        app_name: Set(None),
+        basic_user: Set(None),
+        basic_password_hash: Set(None),
+        bearer_hash: Set(None),
+        app_token_hash: Set(None),
+        password_hash: Set(password.map(|hash| hash.as_stored().to_owned())),
+        created_at: Set(to_milliseconds(now)),
+        expires_at: Set(expires_at.map(to_milliseconds)),
+        last_used_at: Set(None),
+        app_id: Set(None),
+        bytes_up: Set(0),
+        bytes_down: Set(0),
+    })
+    .exec_without_returning(&**write)
+    .await
+    .attempt(attempted)?;
+    write.record(ChangeSubject::Connection(new.id.clone()), now).await?;
+    Ok(new)
+}
+
 pub(crate) async fn connections_of_printer<C: ConnectionTrait>(
     database: &C,
     printer: &PrinterId,
@@ -254,7 +290,7 @@ pub(crate) async fn bury<C: ConnectionTrait>(
 }
 
 /// A label that no connection has or had.
-pub(crate) async fn fresh_label(write: &Write, attempted: &'static str) -> Result<Label, StoreError> {
+async fn fresh_label(write: &Write, attempted: &'static str) -> Result<Label, StoreError> {
     loop {
         let label = Label::generate();
         let n_dead = dead_connection::Entity::find()

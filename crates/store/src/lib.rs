@@ -16,6 +16,7 @@
 
 mod accounts;
 mod agents;
+mod app_tokens;
 mod beta;
 mod changes;
 mod connections;
@@ -23,13 +24,17 @@ mod database_url;
 mod entity;
 mod error;
 mod lookup;
+mod members;
 mod migration;
+mod own_connections;
+mod pairing;
 mod password;
 mod plans;
 mod printers;
 mod profile;
 mod prune;
 mod records;
+mod roles;
 mod sessions;
 mod site;
 mod store;
@@ -37,9 +42,13 @@ mod text;
 mod time;
 mod tokens;
 
+pub use app_tokens::{AppConnectionRecord, AppTokenLookup};
 pub use connections::{NewAppConnection, NewSharedConnection};
 pub use database_url::DatabaseUrl;
 pub use error::{StoreError, Subject};
+pub use members::{Member, PrinterInvitation};
+pub use own_connections::{AppIdentity, Usage};
+pub use pairing::{NewPairing, PairingCode, PairingRecord, PairingState};
 pub use password::{PasswordHash, PasswordRefused};
 pub use printers::NewPrinter;
 pub use profile::{AccountProfile, LoginRecord, TotpRecord};
@@ -49,6 +58,7 @@ pub use records::{
     ConnectionLookup, ConnectionRecord, ConnectionSummary, DeathReason, EnrolOutcome, Listing, PlanSummary,
     PrinterSummary, SiteAddress,
 };
+pub use roles::{OwnPrinter, Role};
 pub use sessions::{NewSession, SessionRecord, SessionSummary};
 pub use store::Store;
 pub use text::{EmailAddress, Feature, Name, TextError};

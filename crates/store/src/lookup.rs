@@ -88,13 +88,19 @@ impl Store {
         }
         let found = dead_connection::Entity::find().filter(dead).one(&self.reader).await.attempt(ATTEMPTED)?;
         Ok(match found {
-            Some(dead) => ConnectionLookup::Dead(match dead.reason {
-                dead_connection::Reason::Revoked => DeathReason::Revoked,
-                dead_connection::Reason::PrinterRemoved => DeathReason::PrinterRemoved,
-                dead_connection::Reason::AccountDeleted => DeathReason::AccountDeleted,
-            }),
+            Some(dead) => ConnectionLookup::Dead(DeathReason::read(dead.reason)),
             None => ConnectionLookup::Unknown,
         })
+    }
+}
+
+impl DeathReason {
+    pub(crate) fn read(reason: dead_connection::Reason) -> Self {
+        match reason {
+            dead_connection::Reason::Revoked => Self::Revoked,
+            dead_connection::Reason::PrinterRemoved => Self::PrinterRemoved,
+            dead_connection::Reason::AccountDeleted => Self::AccountDeleted,
+        }
     }
 }
 

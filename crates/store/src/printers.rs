@@ -134,12 +134,7 @@ impl Store {
         const ATTEMPTED: &str = "rename a printer";
         let write = self.write(ATTEMPTED).await?;
         find_printer(&write, id, ATTEMPTED).await?;
-        printer::Entity::update_many()
-            .set(printer::ActiveModel { name: Set(name.as_str().to_owned()), ..Default::default() })
-            .filter(printer::Column::Id.eq(id.as_str()))
-            .exec(&*write)
-            .await
-            .attempt(ATTEMPTED)?;
+        rename_printer_row(&write, id, name, ATTEMPTED).await?;
         write.record(ChangeSubject::Printer(id.clone()), now).await?;
         write.commit().await
     }
@@ -152,12 +147,37 @@ impl Store {
         const ATTEMPTED: &str = "remove a printer";
         let write = self.write(ATTEMPTED).await?;
         find_printer(&write, id, ATTEMPTED).await?;
-        let dying = connections_of_printer(&*write, id, ATTEMPTED).await?;
-        bury(&*write, dying, dead_connection::Reason::PrinterRemoved, now, ATTEMPTED).await?;
-        printer::Entity::delete_by_id(id.as_str()).exec(&*write).await.attempt(ATTEMPTED)?;
+        remove_printer_row(&write, id, now, ATTEMPTED).await?;
         write.record(ChangeSubject::Printer(id.clone()), now).await?;
         write.commit().await
     }
+}
+
+pub(crate) async fn rename_printer_row(
+    write: &Write,
+    id: &PrinterId,
+    name: &Name,
+    attempted: &'static str,
+) -> Result<(), StoreError> {
+    printer::Entity::update_many()
+        .set(printer::ActiveModel { name: Set(name.as_str().to_owned()), ..Default::default() })
+        .filter(printer::Column::Id.eq(id.as_str()))
+        .exec(&**write)
+        .await
+        .attempt(attempted)
+        .map(drop)
+}
+
+/// Removes a printer with its connections. The caller records the change.
+pub(crate) async fn remove_printer_row(
+    write: &Write,
+    id: &PrinterId,
+    now: SystemTime,
+    attempted: &'static str,
+) -> Result<(), StoreError> {
+    let dying = connections_of_printer(&**write, id, attempted).await?;
+    bury(&**write, dying, dead_connection::Reason::PrinterRemoved, now, attempted).await?;
+    printer::Entity::delete_by_id(id.as_str()).exec(&**write).await.attempt(attempted).map(drop)
 }
 
 pub(crate) async fn find_printer(
