@@ -21,6 +21,7 @@ use crate::agent_events::EventReader;
 use crate::body::RelayBody;
 use crate::edge::EdgeIo;
 use crate::link::Link;
+use crate::live::LivePrinters;
 use crate::native_link::{LinkState, NativeLink, open_events, send_linked};
 use crate::relay::Relay;
 
@@ -133,8 +134,7 @@ impl Relay {
     where
         T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
-        let state = Arc::new(LinkState::default());
-        state.set_status(hello.printer.clone());
+        let state = Arc::new(LinkState::new(&hello, SystemTime::now()));
         let observer = Observer { relay: Arc::clone(&self), printer: printer.clone(), state: Arc::clone(&state) };
         let (client, driver) = match LinkClient::start(io, LAST_STREAM_ID, observer).await {
             Ok(started) => started,
@@ -163,6 +163,7 @@ impl Relay {
         };
         metrics::counter!("spoolway_agent_connects_total", "before" => before).increment(1);
         metrics::gauge!("spoolway_agents").increment(1.0);
+        self.live.handle_change(&printer);
         tracing::info!(%printer, agent_version = hello.agent_version, software = hello.printer.software, "agent connected");
         if let Err(error) = send_linked(&client).await {
             tracing::debug!(%printer, %error, "an agent was not told that it is linked");
@@ -177,7 +178,7 @@ impl Relay {
         }
         let end = tokio::select! {
             end = &mut driving => end.unwrap_or(LinkEnd::Closed),
-            () = read_events(events, &state, &printer) => {
+            () = read_events(events, &state, &printer, &self.live) => {
                 // An agent that ends its events is leaving; its link may last until the last request.
                 driving.await.unwrap_or(LinkEnd::Closed)
             }
@@ -204,6 +205,7 @@ impl Relay {
 
     async fn handle_link_end(&self, printer: &PrinterId, registration: Registration, end: LinkEnd) {
         self.directory.remove(printer, registration);
+        self.live.handle_change(printer);
         metrics::gauge!("spoolway_agents").decrement(1.0);
         tracing::info!(%printer, ?end, "agent disconnected");
         if let Err(error) = self.store.record_agent_disconnected(printer, SystemTime::now()).await {
@@ -213,21 +215,67 @@ impl Relay {
 }
 
 /// Takes in what an agent reports, until it stops.
-async fn read_events(mut events: RecvBody, state: &LinkState, printer: &PrinterId) {
+async fn read_events(mut events: RecvBody, state: &LinkState, printer: &PrinterId, live: &LivePrinters) {
     let mut reader = EventReader::default();
+    let mut pace = EventPace::new(Instant::now());
     while let Some(Ok(frame)) = events.frame().await {
         let Ok(data) = frame.into_data() else { continue };
-        let read = reader.handle_bytes(&data, |event| match event {
-            Ok(AgentEvent::PrinterStatus(status)) => {
-                tracing::debug!(%printer, reachable = status.reachable, problem = status.problem, "printer status");
-                state.set_status(status);
+        let mut count = 0;
+        let read = reader.handle_bytes(&data, |event| {
+            count += 1;
+            match event {
+                Ok(AgentEvent::PrinterStatus(status)) => {
+                    tracing::debug!(%printer, reachable = status.reachable, problem = status.problem, "printer status");
+                    state.set_status(status);
+                    live.handle_change(printer);
+                }
+                Ok(AgentEvent::PrinterState(reported)) => {
+                    let reported = reported.bounded();
+                    tracing::trace!(%printer, phase = %reported.phase, "printer state");
+                    live.handle_temperatures(printer, &reported.temperatures, SystemTime::now());
+                    state.set_printer_state(reported);
+                    live.handle_change(printer);
+                }
+                Ok(AgentEvent::Unknown) => {}
+                Err(error) => tracing::debug!(%printer, %error, "an agent sent an event that cannot be read"),
             }
-            Ok(AgentEvent::PrinterState(_) | AgentEvent::Unknown) => {}
-            Err(error) => tracing::debug!(%printer, %error, "an agent sent an event that cannot be read"),
         });
         if let Err(error) = read {
             return tracing::warn!(%printer, %error, "an agent's events are ignored from here on");
         }
+        if let Some(rest) = pace.handle_events(count, Instant::now()) {
+            tokio::time::sleep(rest).await;
+        }
+    }
+}
+
+/// Makes an agent wait that sends more events than there is anything to say: each is told to everybody who watches
+/// any printer. What it sends meanwhile stays in the link's window.
+struct EventPace {
+    second: Instant,
+    count: u32,
+}
+
+/// Twice what a well-behaved agent sends in its first second, and ten times what it may send later.
+const EVENTS_A_SECOND: u32 = 10;
+
+impl EventPace {
+    fn new(now: Instant) -> Self {
+        Self { second: now, count: 0 }
+    }
+
+    /// How long nothing more is read.
+    fn handle_events(&mut self, count: u32, now: Instant) -> Option<Duration> {
+        if now.saturating_duration_since(self.second) >= Duration::from_secs(1) {
+            *self = Self::new(now);
+        }
+        self.count += count;
+        if self.count <= EVENTS_A_SECOND {
+            return None;
+        }
+        let rest = Duration::from_secs(1) * (self.count / EVENTS_A_SECOND);
+        *self = Self::new(now + rest);
+        Some(rest)
     }
 }
 

@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 use model::{ConnectionId, RelayError};
 use store::{Change, ChangeSubject, ConnectionLookup, ConnectionRecord, StoreError};
 
+use crate::grant::Grant;
 use crate::relay::Relay;
 use crate::sessions::Session;
 
@@ -90,10 +91,11 @@ impl Relay {
 
     /// Cuts the sessions of those connections that would not be let in any more.
     async fn cut_refused(&self, is_affected: impl Fn(&ConnectionRecord) -> bool) -> Result<(), Unanswered> {
-        let affected = self.sessions.select(|session| is_affected(&session.connection));
+        let affected = self.sessions.select(|session| connection_of(session).is_some_and(&is_affected));
         let mut sessions_by_connection: HashMap<ConnectionId, Vec<Arc<Session>>> = HashMap::new();
         for session in affected {
-            sessions_by_connection.entry(session.connection.id.clone()).or_default().push(session);
+            let Some(connection) = connection_of(&session).map(|connection| connection.id.clone()) else { continue };
+            sessions_by_connection.entry(connection).or_default().push(session);
         }
         for (connection, sessions) in sessions_by_connection {
             let lookup = self.store.connection_by_id(&connection).await?;
@@ -115,6 +117,12 @@ impl Relay {
             link.close();
         }
         Ok(())
+    }
+}
+
+fn connection_of(session: &Session) -> Option<&ConnectionRecord> {
+    match &session.grant {
+        Grant::Connection(connection) => Some(connection),
     }
 }
 

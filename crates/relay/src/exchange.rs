@@ -12,6 +12,7 @@ use thiserror::Error;
 use tokio::time::Sleep;
 
 use crate::link::{LinkBody, LinkBodyError};
+use crate::live::Surface;
 use crate::metrics;
 pub(crate) use crate::sessions::Activity;
 use crate::sessions::SessionGuard;
@@ -114,6 +115,7 @@ impl RelayedBody {
         let body = self.guard.session.body.lock().take();
         drop(body);
         metrics::broken_off(error);
+        self.guard.note_error(error, Surface::Body);
         self.breaking = Some(error);
         cx.waker().wake_by_ref();
         Poll::Pending

@@ -18,7 +18,7 @@ use crate::edge::head_guard::{self, HeadFault};
 use crate::frames::FrameLimits;
 use crate::headers;
 use crate::password_page;
-use crate::service;
+use crate::screening;
 use crate::shared_password::SharedPasswords;
 use crate::webcam::{self, BoundaryFinder};
 use crate::websocket::{FrameBuffer, PieceBuffer};
@@ -49,7 +49,7 @@ impl Visitor {
 
 /// Whether a request may go on at all, and if so, whether it opens a WebSocket.
 pub fn screen(parts: &request::Parts) -> Option<bool> {
-    service::screen(parts).ok()
+    screening::screen(parts).ok()
 }
 
 /// Changes the headers of a request on its way to the printer.

@@ -1,6 +1,6 @@
 //! A connected printer, as the rest of the relay sees it.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -8,6 +8,7 @@ use http::{Request, Response};
 use http_body::Body;
 use model::RelayError;
 use model::link::PrinterStatus;
+use model::printing::PrinterState;
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -22,8 +23,24 @@ pub trait Link: Send + Sync {
     /// Opens a WebSocket. The request has no body; the frames flow on the stream of [`Upgrade::Accepted`].
     fn open_websocket(&self, request: Request<()>) -> BoxFuture<'_, Result<Upgrade, LinkError>>;
 
+    /// Asks the agent itself, which is no way for visitors. The agent's own failures are errors; every status is for the
+    /// caller to read.
+    fn call_agent(&self, request: Request<Bytes>) -> BoxFuture<'_, Result<Response<LinkBody>, LinkError>>;
+
     /// What the agent last said of its printer.
     fn printer_status(&self) -> PrinterStatus;
+
+    /// What the printer does, if its agent says so.
+    fn printer_state(&self) -> Option<PrinterState>;
+
+    /// Version of the agent's software.
+    fn agent_version(&self) -> String;
+
+    /// Whether the agent said that it can do something, by its name in [`model::link::capability`].
+    fn has_capability(&self, name: &str) -> bool;
+
+    /// Since when the link stands.
+    fn connected_at(&self) -> SystemTime;
 
     /// How long the last heartbeat took.
     fn round_trip(&self) -> Option<Duration>;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use futures_util::FutureExt;
@@ -12,7 +12,8 @@ use http::uri::{Authority, Scheme};
 use http::{HeaderMap, Method, Request, Response, StatusCode, Uri, header};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::{BodyExt, Full, Limited};
-use model::link::{AgentFailure, Drain, PrinterStatus};
+use model::link::{AgentFailure, Drain, Hello, PrinterStatus};
+use model::printing::PrinterState;
 use model::wire;
 use parking_lot::RwLock;
 use tokio::task::JoinHandle;
@@ -25,6 +26,8 @@ use crate::link::{Link, LinkBody, LinkBodyError, LinkError, Upgrade};
 use crate::timeouts::{AnswerTimeouts, LARGE_BODY};
 use crate::upload::{Progress, UploadBody, UploadError};
 
+/// For the head of an agent's answer to a question. Callers that know better wait less.
+const QUESTION_LIMIT: Duration = Duration::from_secs(150);
 /// For the agent's own answer to an order.
 const ORDER_LIMIT: Duration = Duration::from_secs(25);
 /// Time for the agent to have room for another stream.
@@ -42,14 +45,33 @@ pub(crate) struct NativeLink {
 }
 
 /// What is known of a connected agent besides its connection.
-#[derive(Default)]
 pub(crate) struct LinkState {
     status: RwLock<PrinterStatus>,
+    printer: RwLock<Option<PrinterState>>,
     /// Microseconds; 0 before the first heartbeat.
     round_trip: AtomicU64,
+    agent_version: String,
+    capabilities: Vec<String>,
+    connected_at: SystemTime,
 }
 
 impl LinkState {
+    /// Of an agent that introduced itself with `hello`.
+    pub(crate) fn new(hello: &Hello, now: SystemTime) -> Self {
+        Self {
+            status: RwLock::new(hello.printer.clone()),
+            printer: RwLock::default(),
+            round_trip: AtomicU64::new(0),
+            agent_version: hello.agent_version.clone(),
+            capabilities: hello.capabilities.clone(),
+            connected_at: now,
+        }
+    }
+
+    pub(crate) fn set_printer_state(&self, state: PrinterState) {
+        *self.printer.write() = Some(state);
+    }
+
     pub(crate) fn set_status(&self, status: PrinterStatus) {
         *self.status.write() = status;
     }
@@ -110,6 +132,27 @@ impl NativeLink {
         }))
     }
 
+    async fn ask(&self, request: Request<Bytes>) -> Result<Response<LinkBody>, LinkError> {
+        let (head, body) = into_tunnel_head(request, wire::AGENT_AUTHORITY)?;
+        let OpenStream { response, body: mut send, guard } = self.open(head, body.is_empty()).await?;
+        let asking = async {
+            if !body.is_empty() {
+                match send_body(Full::new(body), &mut send).await {
+                    // An agent may answer before it has read all of a question.
+                    Ok(()) | Err(SendBodyError::Reset(_)) => {}
+                    Err(SendBodyError::Link(error)) => return Err(link_error(&error)),
+                    Err(SendBodyError::Body(never)) => match never {},
+                }
+            }
+            refuse_failures(response.await.map_err(|error| link_error(&error))?).await
+        };
+        let response = tokio::time::timeout(QUESTION_LIMIT, asking).await.unwrap_or(Err(LinkError::Timeout))?;
+        let length = content_length(response.headers());
+        Ok(response.map(|stream| -> LinkBody {
+            Box::pin(NativeBody { body: RecvBody::new(stream, length), _guard: guard, _upload: Upload::None })
+        }))
+    }
+
     fn limit_after(&self, progress: &Progress) -> Duration {
         if progress.bytes() > LARGE_BODY { self.timeouts.after_large_body } else { self.timeouts.after_body }
     }
@@ -145,8 +188,28 @@ impl Link for NativeLink {
         self.upgrade(request).boxed()
     }
 
+    fn call_agent(&self, request: Request<Bytes>) -> BoxFuture<'_, Result<Response<LinkBody>, LinkError>> {
+        self.ask(request).boxed()
+    }
+
     fn printer_status(&self) -> PrinterStatus {
         self.state.status.read().clone()
+    }
+
+    fn printer_state(&self) -> Option<PrinterState> {
+        self.state.printer.read().clone()
+    }
+
+    fn agent_version(&self) -> String {
+        self.state.agent_version.clone()
+    }
+
+    fn has_capability(&self, name: &str) -> bool {
+        self.state.capabilities.iter().any(|capability| capability == name)
+    }
+
+    fn connected_at(&self) -> SystemTime {
+        self.state.connected_at
     }
 
     fn round_trip(&self) -> Option<Duration> {

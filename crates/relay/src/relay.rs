@@ -14,6 +14,8 @@ use crate::authority::SiteNames;
 use crate::body::SiteHandler;
 use crate::changes;
 use crate::link::Link;
+use crate::live::LivePrinters;
+use crate::owner_views::OwnerViews;
 use crate::sessions::{SWEEP_INTERVAL, Sessions};
 use crate::timeouts::Timeouts;
 use crate::webcam::WebcamMeters;
@@ -29,6 +31,10 @@ pub struct RelayOptions {
     pub names: SiteNames,
     /// Where printers are.
     pub directory: LinkDirectory,
+    /// What is known of printers, made of the same directory; the site asks it.
+    pub live: LivePrinters,
+    /// Hands owners over from the site to their printers' hosts.
+    pub owner_views: OwnerViews,
     /// Answers requests to the site's own host.
     pub site: SiteHandler,
     /// Proxies that may say who their visitor is.
@@ -42,6 +48,8 @@ pub struct Relay {
     pub(crate) store: Store,
     pub(crate) names: SiteNames,
     pub(crate) directory: LinkDirectory,
+    pub(crate) live: LivePrinters,
+    pub(crate) owner_views: OwnerViews,
     pub(crate) site: SiteHandler,
     pub(crate) trusted_proxies: Vec<IpNet>,
     pub(crate) timeouts: Timeouts,
@@ -61,10 +69,12 @@ impl Relay {
             store: options.store,
             names: options.names,
             directory: options.directory,
+            sessions: Arc::new(Sessions::new(options.live.clone())),
+            live: options.live,
+            owner_views: options.owner_views,
             site: options.site,
             trusted_proxies: options.trusted_proxies,
             timeouts: options.timeouts,
-            sessions: Arc::default(),
             webcams: WebcamMeters::default(),
             going_down: CancellationToken::new(),
         });

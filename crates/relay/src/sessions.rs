@@ -10,9 +10,10 @@ use futures_util::task::AtomicWaker;
 use model::{ConnectionId, RelayError};
 use parking_lot::Mutex;
 use slab::Slab;
-use store::ConnectionRecord;
 
+use crate::grant::Grant;
 use crate::link::LinkBody;
+use crate::live::{LivePrinters, Surface};
 
 /// How often expiry and idleness are looked at; also the unit in which idleness is measured, because reading a clock
 /// for every piece of every body costs more than it tells.
@@ -27,7 +28,7 @@ const WAITING: u32 = u32::MAX;
 /// An open request or WebSocket.
 pub(crate) struct Session {
     /// What let it in.
-    pub(crate) connection: Arc<ConnectionRecord>,
+    pub(crate) grant: Grant,
     /// The printer's response while it is on its way; here, so that cutting lets go of it even while the visitor does
     /// not read.
     pub(crate) body: Mutex<Option<LinkBody>>,
@@ -107,11 +108,14 @@ pub(crate) struct Sessions {
     shards: [Mutex<Slab<Arc<Session>>>; SHARDS],
     next_shard: AtomicU32,
     sweep: Arc<AtomicU32>,
+    live: LivePrinters,
 }
 
-impl Default for Sessions {
-    fn default() -> Self {
+impl Sessions {
+    /// None yet. Errors that end them are told to `live`.
+    pub(crate) fn new(live: LivePrinters) -> Self {
         Self {
+            live,
             shards: std::array::from_fn(|_| Mutex::new(Slab::new())),
             next_shard: AtomicU32::new(0),
             sweep: Arc::default(),
@@ -127,6 +131,14 @@ pub(crate) struct SessionGuard {
     key: usize,
 }
 
+impl SessionGuard {
+    /// An error ended what was open, to be shown to the printer's owner.
+    pub(crate) fn note_error(&self, error: RelayError, surface: Surface) {
+        let grant = &self.session.grant;
+        self.sessions.live.handle_error(grant.printer(), error, grant.entrance(), surface);
+    }
+}
+
 impl Drop for SessionGuard {
     fn drop(&mut self) {
         self.sessions.shards[self.shard].lock().remove(self.key);
@@ -134,11 +146,11 @@ impl Drop for SessionGuard {
 }
 
 impl Sessions {
-    /// Registers a session of `connection` that ends when no byte passes for `idle_limit`.
-    pub(crate) fn open(self: &Arc<Self>, connection: Arc<ConnectionRecord>, idle_limit: Duration) -> SessionGuard {
+    /// Registers a session that `grant` lets in and that ends when no byte passes for `idle_limit`.
+    pub(crate) fn open(self: &Arc<Self>, grant: Grant, idle_limit: Duration) -> SessionGuard {
         let last = Arc::new(AtomicU32::new(self.sweep.load(Ordering::Relaxed)));
         let session = Arc::new(Session {
-            connection,
+            grant,
             body: Mutex::new(None),
             activity: Activity { sweep: Arc::clone(&self.sweep), last },
             idle_limit: AtomicU32::new(0),
@@ -164,7 +176,9 @@ impl Sessions {
 
     /// Cuts what belongs to a connection.
     pub(crate) fn cut_connection(&self, connection: &ConnectionId, error: RelayError) {
-        for session in self.select(|session| session.connection.id == *connection) {
+        for session in
+            self.select(|session| matches!(&session.grant, Grant::Connection(open) if open.id == *connection))
+        {
             session.cut(error);
         }
     }
@@ -178,11 +192,11 @@ impl Sessions {
     pub(crate) fn sweep(&self, now: SystemTime) {
         self.sweep.fetch_add(1, Ordering::Relaxed);
         let ended = self.select(|session| {
-            session.connection.expires_at.is_some_and(|at| at <= now)
+            session.grant.expires_at().is_some_and(|at| at <= now)
                 || session.activity.idle_sweeps() > session.idle_limit.load(Ordering::Relaxed)
         });
         for session in ended {
-            let expired = session.connection.expires_at.is_some_and(|at| at <= now);
+            let expired = session.grant.expires_at().is_some_and(|at| at <= now);
             session.cut(if expired { RelayError::ConnectionRevoked } else { RelayError::PrinterTimeout });
         }
     }
@@ -191,12 +205,16 @@ impl Sessions {
 #[cfg(test)]
 mod tests {
     use model::{AccountId, Label, Plan, PrinterId};
-    use store::{ConnectionCredentials, ConnectionKind};
+    use store::{ConnectionCredentials, ConnectionKind, ConnectionRecord};
 
     use super::*;
 
-    fn connection(expires_at: Option<SystemTime>) -> Arc<ConnectionRecord> {
-        Arc::new(ConnectionRecord {
+    fn sessions() -> Sessions {
+        Sessions::new(LivePrinters::new(Arc::new(cluster::InProcess::default())))
+    }
+
+    fn connection(expires_at: Option<SystemTime>) -> Grant {
+        Grant::Connection(Arc::new(ConnectionRecord {
             id: ConnectionId::generate(),
             kind: ConnectionKind::Shared,
             label: Label::generate(),
@@ -206,12 +224,12 @@ mod tests {
             expires_at,
             credentials: ConnectionCredentials::Open,
             plan: Plan::unlimited(),
-        })
+        }))
     }
 
     #[test]
     fn idle_and_expired_sessions_end_and_others_do_not() {
-        let sessions = Arc::new(Sessions::default());
+        let sessions = Arc::new(sessions());
         let now = SystemTime::now();
         let idle = sessions.open(connection(None), SWEEP_INTERVAL * 2);
         let busy = sessions.open(connection(None), SWEEP_INTERVAL * 2);
@@ -231,9 +249,10 @@ mod tests {
 
     #[test]
     fn the_first_reason_counts() {
-        let sessions = Arc::new(Sessions::default());
+        let sessions = Arc::new(sessions());
         let guard = sessions.open(connection(None), Duration::from_secs(1));
-        sessions.cut_connection(&guard.session.connection.id, RelayError::ConnectionRevoked);
+        let Grant::Connection(open) = &guard.session.grant;
+        sessions.cut_connection(&open.id, RelayError::ConnectionRevoked);
         guard.session.cut(RelayError::NotSupporter);
         assert_eq!(guard.session.cut_by(), Some(RelayError::ConnectionRevoked));
     }

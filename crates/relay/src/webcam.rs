@@ -29,8 +29,21 @@ fn media_type(headers: &HeaderMap) -> Option<&str> {
 
 /// Whether a request asks for a webcam stream in a way that is known before the printer has answered.
 pub(crate) fn asks_for_webcam_stream(uri: &http::Uri) -> bool {
-    let is_stream_path = uri.path().eq_ignore_ascii_case("/oe-webcam-stream");
-    is_stream_path || uri.query().is_some_and(|query| query.split('&').any(|pair| pair == "action=stream"))
+    is_agent_stream(uri) || uri.query().is_some_and(|query| query.split('&').any(|pair| pair == "action=stream"))
+}
+
+/// Whether a request is for the stream that the agent makes of a camera, and not for one of the printer's own paths.
+pub(crate) fn is_agent_stream(uri: &http::Uri) -> bool {
+    uri.path().eq_ignore_ascii_case("/oe-webcam-stream")
+}
+
+/// The camera that such a request means: the first one unless it says another. `None` if it says what is no number.
+pub(crate) fn camera_of(uri: &http::Uri) -> Option<usize> {
+    let index = uri.query().unwrap_or_default().split('&').find_map(|pair| pair.strip_prefix("index="));
+    match index {
+        None | Some("") => Some(0),
+        Some(index) => index.parse().ok(),
+    }
 }
 
 /// Seconds streamed by each printer.
@@ -169,6 +182,23 @@ mod tests {
     use super::*;
 
     const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn a_camera_is_named_by_its_index() {
+        for (uri, expected) in [
+            ("/oe-webcam-stream", Some(0)),
+            ("/OE-Webcam-Stream?index=", Some(0)),
+            ("/oe-webcam-stream?t=1&index=2", Some(2)),
+            ("/oe-webcam-stream?index=-1", None),
+            ("/oe-webcam-stream?index=1/../../octoprint-key", None),
+            ("/oe-webcam-stream?index=99999999999999999999999", None),
+        ] {
+            let uri = uri.parse().expect("test targets are valid");
+            assert!(is_agent_stream(&uri) && asks_for_webcam_stream(&uri), "{uri}");
+            assert_eq!(camera_of(&uri), expected, "{uri}");
+        }
+        assert!(!is_agent_stream(&http::Uri::from_static("/oe-webcam-stream/x")));
+    }
 
     #[test]
     fn the_window_is_a_sum_over_streams_and_moves_on() {

@@ -48,14 +48,16 @@ enum End {
 /// RFC 6455 §7.4.1 and its registry: the server is restarting, come back.
 const SERVICE_RESTART: u16 = 1012;
 
-/// Joins a visitor's WebSocket with the printer's until either ends, or the session is cut.
+/// Joins a visitor's WebSocket with the printer's until either ends, or the session is cut. Returns the error that
+/// ended it, if one did.
 pub(crate) async fn relay<V>(
     visitor: V,
     printer: Box<dyn FrameStream>,
     session: Arc<Session>,
     has_extensions: bool,
     going_down: CancellationToken,
-) where
+) -> Option<RelayError>
+where
     V: AsyncRead + AsyncWrite + Send + Unpin,
 {
     let (visitor_read, mut visitor_write) = tokio::io::split(visitor);
@@ -94,6 +96,10 @@ pub(crate) async fn relay<V>(
         tokio::io::copy(&mut read, &mut tokio::io::sink()).await.map(drop)
     };
     let _: Result<io::Result<()>, _> = tokio::time::timeout(LINGER, goodbye).await;
+    match end {
+        End::Error(error) => Some(error),
+        End::InOrder | End::Limit(_) | End::GoingDown => None,
+    }
 }
 
 /// Passes the visitor's frames to the printer; answers pings.

@@ -11,6 +11,8 @@ use http_body_util::BodyExt;
 use relay::body::RelayBody;
 use relay::edge::{Certificates, ConnectionLimits, Edge};
 use relay::link::Link;
+use relay::live::LivePrinters;
+use relay::owner_views::OwnerViews;
 use relay::relay::LinkDirectory;
 use relay::{Authority, Relay, RelayOptions, SiteNames};
 use store::{DatabaseUrl, SiteAddress, Store};
@@ -41,6 +43,10 @@ pub struct Service {
     pub tls_address: Option<SocketAddr>,
     /// The relay inside.
     pub relay: Arc<Relay>,
+    /// What is known of its printers.
+    pub live: LivePrinters,
+    /// Hands owners over to their printers' hosts.
+    pub owner_views: OwnerViews,
     /// Its store.
     pub store: Store,
     shutdown: CancellationToken,
@@ -74,10 +80,14 @@ impl Service {
         let shutdown = CancellationToken::new();
         let tracker = TaskTracker::new();
         let directory: LinkDirectory = Arc::new(InProcess::<Arc<dyn Link>>::default());
+        let live = LivePrinters::new(Arc::clone(&directory));
+        let owner_views = OwnerViews::default();
         let relay = Relay::start(RelayOptions {
             store: store.clone(),
             names,
             directory,
+            live: live.clone(),
+            owner_views: owner_views.clone(),
             site: site_handler(&store, &shutdown),
             trusted_proxies: config.trusted_proxies.clone(),
             timeouts: config.timeouts,
@@ -104,7 +114,7 @@ impl Service {
             }
         }
         tokio::spawn(prune(store.clone(), shutdown.clone()));
-        Ok(Self { address, tls_address, relay, store, shutdown, tracker })
+        Ok(Self { address, tls_address, relay, live, owner_views, store, shutdown, tracker })
     }
 
     /// Ends the service: no new connections, agents are told to connect anew, open requests get 30 s.

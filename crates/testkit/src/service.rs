@@ -11,6 +11,8 @@ use http::request::Builder;
 use http::{Method, Request, header};
 use model::{AccountId, ConnectionId, PrinterId, Secret};
 use relay::edge::DEFAULT_PER_ADDRESS;
+use relay::live::LivePrinters;
+use relay::owner_views::OwnerViews;
 use relay::{Relay, Timeouts};
 use server::config::Config;
 use server::serve::Service;
@@ -165,6 +167,16 @@ impl TestService {
     /// The relay inside.
     pub fn relay(&self) -> &Arc<Relay> {
         &self.service().relay
+    }
+
+    /// What is known of its printers.
+    pub fn live(&self) -> &LivePrinters {
+        &self.service().live
+    }
+
+    /// Hands owners over to their printers' hosts.
+    pub fn owner_views(&self) -> &OwnerViews {
+        &self.service().owner_views
     }
 
     /// Its store.

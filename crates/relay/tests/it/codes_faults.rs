@@ -4,17 +4,21 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
+use bytes::Bytes;
 use cluster::{Directory, DirectoryError, Finding, Registration, Whereabouts};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use http::{Request, Response};
 use http_body::Frame;
 use model::link::PrinterStatus;
+use model::printing::PrinterState;
 use model::{Label, Limits, PrinterId};
 use relay::edge::{ConnectionLimits, Edge};
 use relay::link::{Link, LinkBody, LinkBodyError, LinkError, Upgrade};
+use relay::live::LivePrinters;
+use relay::owner_views::OwnerViews;
 use relay::relay::LinkDirectory;
 use relay::upload::UploadBody;
 use relay::{Relay, RelayOptions, Timeouts};
@@ -159,6 +163,8 @@ async fn serve_with(directory: LinkDirectory) -> (TestService, AppAccess, impl F
     let relay = Relay::start(RelayOptions {
         store: service.store().clone(),
         names: service.relay().names().clone(),
+        live: LivePrinters::new(Arc::clone(&directory)),
+        owner_views: OwnerViews::default(),
         directory,
         site: Box::new(|_| async { Response::new(relay::body::RelayBody::Empty) }.boxed()),
         trusted_proxies: Vec::new(),
@@ -226,8 +232,23 @@ impl Link for PanickingLink {
         assert!(!self.on_call, "a panic that a test wants");
         std::future::ready(Ok(Upgrade::Accepted(Response::new(()), Box::new(PanickingBytes)))).boxed()
     }
+    fn call_agent(&self, _: Request<Bytes>) -> BoxFuture<'_, Result<Response<LinkBody>, LinkError>> {
+        unreachable!("its agent has no abilities")
+    }
     fn printer_status(&self) -> PrinterStatus {
         PrinterStatus::default()
+    }
+    fn printer_state(&self) -> Option<PrinterState> {
+        None
+    }
+    fn agent_version(&self) -> String {
+        String::new()
+    }
+    fn has_capability(&self, _: &str) -> bool {
+        false
+    }
+    fn connected_at(&self) -> SystemTime {
+        SystemTime::UNIX_EPOCH
     }
     fn round_trip(&self) -> Option<Duration> {
         None
@@ -243,12 +264,9 @@ impl Link for PanickingLink {
 struct PanickingBytes;
 
 impl http_body::Body for PanickingBytes {
-    type Data = bytes::Bytes;
+    type Data = Bytes;
     type Error = LinkBodyError;
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<bytes::Bytes>, LinkBodyError>>> {
+    fn poll_frame(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, LinkBodyError>>> {
         panic!("a panic that a test wants")
     }
 }
