@@ -73,7 +73,7 @@ pub(crate) async fn run(
         stop: stop.clone(),
         last: Mutex::default(),
     };
-    let options = AgentOptions { dial, version: VERSION.to_owned(), capabilities: vec![] };
+    let options = AgentOptions { dial, version: VERSION.to_owned(), capabilities: vec![], services: None };
     let ended =
         tunnel::agent_loop::run(options, identity, status, forwarder, |notice| reporter.handle(notice), stop).await;
     drop(watching);

@@ -117,6 +117,7 @@ impl TestAgent {
             dial: DialOptions { server: server.parse().unwrap(), tls, insecure: false },
             version: "0.0.0-test".to_owned(),
             capabilities: Vec::new(),
+            services: None,
         };
         let identity = Arc::new(MemoryIdentity {
             key: Secret::generate(),

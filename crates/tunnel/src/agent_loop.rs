@@ -1,28 +1,20 @@
 //! Keeps a printer linked: dials, serves, and dials again.
 
-use std::convert::Infallible;
 use std::io;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-use futures_util::future::BoxFuture;
-use futures_util::{FutureExt, Stream, StreamExt};
-use http::{Method, Request, Response, StatusCode};
-use http_body::Frame;
-use http_body_util::{BodyExt, Either, Limited, StreamBody};
-use model::link::{AgentEvent, Drain, Hello, PROTOCOL_VERSION, PrinterStatus, Refusal, RefusalReason, Welcome};
-use model::{PrinterId, Secret, wire};
+use model::link::{Hello, PROTOCOL_VERSION, PrinterStatus, Refusal, RefusalReason, Welcome};
+use model::{PrinterId, Secret};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
-use crate::agent_side::{Answer, PrinterHandler, ServeEnd, serve};
+use crate::agent_control::{Control, Order};
+use crate::agent_services::AgentServices;
+use crate::agent_side::{PrinterHandler, ServeEnd, serve};
 use crate::backoff::{Backoff, random_fraction};
-use crate::body::RecvBody;
 use crate::dial::{DialError, DialOptions, Upgrade, dial};
 
 /// A refusal that only a person can lift is asked about again this often.
@@ -31,8 +23,6 @@ const REFUSED_RETRY: Duration = Duration::from_secs(300);
 const DRAIN_LIMIT: Duration = Duration::from_secs(600);
 /// Open streams may take this long to finish when the agent ends.
 const SHUTDOWN_LIMIT: Duration = Duration::from_secs(2);
-/// A drain order is a short JSON text.
-const MAX_ORDER: usize = 4 * 1024;
 
 /// Who the agent is, kept by the caller where it survives a restart.
 pub trait Identity: Send + Sync {
@@ -98,6 +88,8 @@ pub struct AgentOptions {
     pub version: String,
     /// Its optional abilities.
     pub capabilities: Vec<String>,
+    /// What it can do for the service besides passing requests on.
+    pub services: Option<Arc<dyn AgentServices>>,
 }
 
 /// Keeps the printer linked until `shutdown` is cancelled.
@@ -138,7 +130,12 @@ pub async fn run<H: PrinterHandler>(
                     backoff.next_delay(random_fraction()).max(Duration::from_secs(5))
                 } else {
                     let (orders, mut ordered) = mpsc::channel(4);
-                    let control = Arc::new(Control { printer: Arc::clone(&handler), status: status.clone(), orders });
+                    let control = Arc::new(Control {
+                        printer: Arc::clone(&handler),
+                        status: status.clone(),
+                        services: options.services.clone(),
+                        orders,
+                    });
                     let stop = CancellationToken::new();
                     let since = Instant::now();
                     let mut serving = tokio::spawn(serve(io, control, stop.clone()).in_current_span());
@@ -209,97 +206,4 @@ async fn finish(mut serving: JoinHandle<ServeEnd>) {
     if tokio::time::timeout(DRAIN_LIMIT, &mut serving).await.is_err() {
         serving.abort();
     }
-}
-
-/// Something that the service tells the agent.
-enum Order {
-    /// Visitors can reach the printer.
-    Linked,
-    /// Connect anew.
-    Drain(Drain),
-}
-
-/// Answers what the service asks of the agent itself, and hands on what is for the printer.
-struct Control<H> {
-    printer: Arc<H>,
-    status: watch::Receiver<PrinterStatus>,
-    orders: mpsc::Sender<Order>,
-}
-
-type ControlBody = StreamBody<EventStream>;
-
-struct EventStream(Option<Pin<Box<dyn Stream<Item = Bytes> + Send>>>);
-
-impl Stream for EventStream {
-    type Item = Result<Frame<Bytes>, Infallible>;
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        match &mut self.0 {
-            Some(stream) => stream.poll_next_unpin(cx).map(|item| item.map(|line| Ok(Frame::data(line)))),
-            None => Poll::Ready(None),
-        }
-    }
-}
-
-impl<H: PrinterHandler> PrinterHandler for Control<H> {
-    type Body = Either<H::Body, ControlBody>;
-
-    fn call(&self, request: Request<RecvBody>) -> BoxFuture<'static, Answer<Self::Body>> {
-        if request.uri().authority().is_none_or(|authority| authority.as_str() != wire::AGENT_AUTHORITY) {
-            return self
-                .printer
-                .call(request)
-                .map(|answer| match answer {
-                    Answer::Response(response) => Answer::Response(response.map(Either::Left)),
-                    Answer::Upgraded(head, stream) => Answer::Upgraded(head, stream),
-                })
-                .boxed();
-        }
-        let (status, orders) = (self.status.clone(), self.orders.clone());
-        async move { Answer::Response(control(request, status, orders).await.map(Either::Right)) }.boxed()
-    }
-}
-
-async fn control(
-    request: Request<RecvBody>,
-    status: watch::Receiver<PrinterStatus>,
-    orders: mpsc::Sender<Order>,
-) -> Response<ControlBody> {
-    let answer = |code, stream| {
-        let mut response = Response::new(StreamBody::new(EventStream(stream)));
-        *response.status_mut() = code;
-        response
-    };
-    match (request.method(), request.uri().path()) {
-        (&Method::GET, wire::EVENTS_PATH) => answer(StatusCode::OK, Some(events(status).boxed())),
-        (&Method::POST, wire::LINKED_PATH) => {
-            let _ = orders.try_send(Order::Linked);
-            answer(StatusCode::NO_CONTENT, None)
-        }
-        (&Method::POST, wire::DRAIN_PATH) => {
-            let body = Limited::new(request.into_body(), MAX_ORDER).collect().await;
-            let drain = body.ok().and_then(|body| serde_json::from_slice::<Drain>(&body.to_bytes()).ok());
-            match drain {
-                // A second order while the first waits changes nothing.
-                Some(drain) => {
-                    let _ = orders.try_send(Order::Drain(drain));
-                    answer(StatusCode::NO_CONTENT, None)
-                }
-                None => answer(StatusCode::BAD_REQUEST, None),
-            }
-        }
-        _ => answer(StatusCode::NOT_FOUND, None),
-    }
-}
-
-/// The status at once, and again whenever it changes, each as one line of JSON.
-fn events(status: watch::Receiver<PrinterStatus>) -> impl Stream<Item = Bytes> + Send {
-    futures_util::stream::unfold((status, true), |(mut status, first)| async move {
-        if !first {
-            status.changed().await.ok()?;
-        }
-        let event = AgentEvent::PrinterStatus(status.borrow_and_update().clone());
-        let mut line = serde_json::to_vec(&event).ok()?;
-        line.push(b'\n');
-        Some((Bytes::from(line), (status, false)))
-    })
 }

@@ -12,7 +12,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, StatusCode, header};
-use http_body_util::{BodyExt, Empty, Limited};
+use http_body_util::{BodyExt, Empty, Full, Limited};
 use hyper_util::rt::TokioIo;
 use model::Secret;
 use model::link::{Hello, Refusal, Welcome};
@@ -128,6 +128,13 @@ pub struct DialOptions {
     pub insecure: bool,
 }
 
+impl DialOptions {
+    /// Whether nobody can listen in between, or the person who runs the agent accepts that.
+    fn may_connect(&self) -> bool {
+        self.server.is_tls() || self.server.is_loopback() || self.insecure
+    }
+}
+
 /// Why the service was not reached.
 #[derive(Debug, Error)]
 pub enum DialError {
@@ -236,7 +243,7 @@ pub async fn dial(
     hello: &Hello,
     key: &Secret,
 ) -> Result<(DialledIo, Welcome, Upgrade), DialError> {
-    if !options.server.is_tls() && !options.server.is_loopback() && !options.insecure {
+    if !options.may_connect() {
         return Err(DialError::PlainHttp(options.server.clone()));
     }
     let other = if preferred == Upgrade::Raw { Upgrade::WebSocket } else { Upgrade::Raw };
@@ -264,6 +271,67 @@ async fn dial_one(
         Ok(outcome) => outcome,
         Err(_) => Err(DialError::Timeout(options.server.clone())),
     }
+}
+
+/// What the service answers to a plain request.
+pub struct ServiceAnswer {
+    /// Its status.
+    pub status: StatusCode,
+    /// When it wants to be asked again, if it says so.
+    pub retry_after: Option<Duration>,
+    /// Its body; short.
+    pub body: Bytes,
+}
+
+/// Asks the service something over HTTP, outside of any link; `key` proves who asks.
+///
+/// # Errors
+/// See [`DialError`].
+pub async fn ask(
+    options: &DialOptions,
+    method: Method,
+    path: &'static str,
+    key: &Secret,
+    body: Bytes,
+) -> Result<ServiceAnswer, DialError> {
+    if !options.may_connect() {
+        return Err(DialError::PlainHttp(options.server.clone()));
+    }
+    let mut request = Request::new(Full::new(body));
+    *request.method_mut() = method;
+    *request.uri_mut() = http::Uri::from_static(path);
+    let headers = request.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    if let Ok(host) = HeaderValue::from_str(&options.server.authority()) {
+        headers.insert(header::HOST, host);
+    }
+    if let Some(authorization) = bearer(key) {
+        headers.insert(header::AUTHORIZATION, authorization);
+    }
+    let exchange = async {
+        let failed = |source| DialError::Http { server: options.server.clone(), source };
+        let io = TokioIo::new(connect(options).await?);
+        let (mut send, connection) = hyper::client::conn::http1::handshake(io).await.map_err(failed)?;
+        tokio::spawn(connection);
+        let response = send.send_request(request).await.map_err(failed)?;
+        let status = response.status();
+        let retry_after = response.headers().get(header::RETRY_AFTER).and_then(|value| value.to_str().ok());
+        let retry_after = retry_after.and_then(|value| value.parse().ok()).map(Duration::from_secs);
+        // One that is too long or breaks off has nothing to say that we would understand.
+        let body = Limited::new(response.into_body(), MAX_REFUSAL).collect().await;
+        Ok(ServiceAnswer { status, retry_after, body: body.map(|body| body.to_bytes()).unwrap_or_default() })
+    };
+    match tokio::time::timeout(DIAL_TIMEOUT, exchange).await {
+        Ok(outcome) => outcome,
+        Err(_) => Err(DialError::Timeout(options.server.clone())),
+    }
+}
+
+fn bearer(key: &Secret) -> Option<HeaderValue> {
+    let mut value = HeaderValue::from_str(&format!("Bearer {}", key.expose())).ok()?;
+    value.set_sensitive(true);
+    Some(value)
 }
 
 async fn connect(options: &DialOptions) -> Result<Box<dyn PrinterStream>, DialError> {
@@ -351,29 +419,25 @@ fn upgrade_request(
     *request.method_mut() = Method::GET;
     *request.uri_mut() = http::Uri::from_static(wire::TUNNEL_PATH);
     let headers = request.headers_mut();
-    let mut insert = |name, value: Result<HeaderValue, _>| {
-        if let Ok(value) = value {
+    let mut insert = |name, value: Option<HeaderValue>| {
+        if let Some(value) = value {
             headers.insert(name, value);
         }
     };
-    insert(header::HOST, HeaderValue::from_str(&server.authority()));
-    insert(header::CONNECTION, HeaderValue::from_str("Upgrade"));
-    insert(header::USER_AGENT, HeaderValue::from_str(&format!("spoolway-agent/{}", hello.agent_version)));
-    let mut authorization = HeaderValue::from_str(&format!("Bearer {}", key.expose()));
-    if let Ok(value) = &mut authorization {
-        value.set_sensitive(true);
-    }
-    insert(header::AUTHORIZATION, authorization);
+    insert(header::HOST, HeaderValue::from_str(&server.authority()).ok());
+    insert(header::CONNECTION, HeaderValue::from_str("Upgrade").ok());
+    insert(header::USER_AGENT, HeaderValue::from_str(&format!("spoolway-agent/{}", hello.agent_version)).ok());
+    insert(header::AUTHORIZATION, bearer(key));
     let mut packed = encode(hello);
     packed.set_sensitive(true);
-    insert(header::HeaderName::from_static(wire::HELLO_HEADER), Ok(packed));
+    insert(header::HeaderName::from_static(wire::HELLO_HEADER), Some(packed));
     match upgrade {
-        Upgrade::Raw => insert(header::UPGRADE, HeaderValue::from_str(wire::TUNNEL_PROTOCOL)),
+        Upgrade::Raw => insert(header::UPGRADE, HeaderValue::from_str(wire::TUNNEL_PROTOCOL).ok()),
         Upgrade::WebSocket => {
-            insert(header::UPGRADE, HeaderValue::from_str("websocket"));
-            insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_str("13"));
-            insert(header::SEC_WEBSOCKET_KEY, HeaderValue::from_str(websocket_key));
-            insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_str(wire::TUNNEL_PROTOCOL));
+            insert(header::UPGRADE, HeaderValue::from_str("websocket").ok());
+            insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_str("13").ok());
+            insert(header::SEC_WEBSOCKET_KEY, HeaderValue::from_str(websocket_key).ok());
+            insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_str(wire::TUNNEL_PROTOCOL).ok());
         }
     }
     request

@@ -9,7 +9,9 @@
 //! [`accept`], and what a request means by the [`PrinterHandler`](agent_side::PrinterHandler).
 
 pub mod accept;
+mod agent_control;
 pub mod agent_loop;
+pub mod agent_services;
 pub mod agent_side;
 pub mod backoff;
 pub mod body;

@@ -222,6 +222,7 @@ impl Agent {
             dial: DialOptions { server: server.parse().unwrap(), tls: tls_config(None).unwrap(), insecure: false },
             version: "0.0.0-test".to_owned(),
             capabilities: vec!["testing".to_owned()],
+            services: None,
         };
         let notify = move |notice| {
             // A test that does not listen wants none of them.
