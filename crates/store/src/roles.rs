@@ -95,7 +95,7 @@ impl Store {
             memberships.into_iter().map(|row| (row.printer_id, Role::of_member(row.role))).collect();
         let rows = printer::Entity::find()
             .find_also_related(account::Entity)
-            .filter(seen_by(account))
+            .filter(seen_by(account, Role::Viewer))
             .order_by_asc(printer::Column::CreatedAt)
             .order_by_asc(printer::Column::Id)
             .limit(MAX_ROWS as u64)
@@ -174,12 +174,16 @@ impl Store {
     }
 }
 
-/// Printers on which the account has any role.
-pub(crate) fn seen_by(account: &AccountId) -> Condition {
+/// Printers on which the account has at least this role, in a query that has their table.
+pub(crate) fn seen_by(account: &AccountId, least: Role) -> Condition {
+    let enough = [printer_member::Role::Viewer, printer_member::Role::Operator]
+        .into_iter()
+        .filter(|role| Role::of_member(*role) >= least);
     let memberships = printer_member::Entity::find()
         .select_only()
         .column(printer_member::Column::PrinterId)
         .filter(printer_member::Column::AccountId.eq(account.as_str()))
+        .filter(printer_member::Column::Role.is_in(enough))
         .into_query();
     Condition::any()
         .add(printer::Column::AccountId.eq(account.as_str()))
