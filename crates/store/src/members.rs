@@ -11,7 +11,7 @@ use sea_orm::{
 use crate::accounts::{MAX_ROWS, read_email};
 use crate::connections::{bury, connections_of_printer};
 use crate::entity::one_time_token::Purpose;
-use crate::entity::{account, dead_connection, live_link, one_time_token, printer, printer_member};
+use crate::entity::{account, dead_connection, enrolment, live_link, one_time_token, printer, printer_member};
 use crate::error::{Attempt, StoreError, Subject, stored};
 use crate::profile::account_row;
 use crate::records::ChangeSubject;
@@ -268,8 +268,8 @@ impl Store {
 
     /// Accepts an invitation to a printer; none if it does not work, or is for another address than the account's.
     ///
-    /// A printer that gets another owner starts clean: apps, shared links, live links and members were the choice of the
-    /// one before, and would let strangers in.
+    /// A printer that gets another owner starts clean: apps, shared links, live links, members and tokens for agents were
+    /// the choice of the one before, and would let strangers in.
     pub async fn accept_printer_invitation(
         &self,
         account: &AccountId,
@@ -391,6 +391,7 @@ async fn hand_over(
     delete_of_printer::<_, printer_member::Entity>(&**write, printer_member::Column::PrinterId, printer, attempted)
         .await?;
     delete_of_printer::<_, live_link::Entity>(&**write, live_link::Column::PrinterId, printer, attempted).await?;
+    delete_of_printer::<_, enrolment::Entity>(&**write, enrolment::Column::PrinterId, printer, attempted).await?;
     delete_of_printer::<_, one_time_token::Entity>(&**write, one_time_token::Column::PrinterId, printer, attempted)
         .await?;
     printer::Entity::update_many()
