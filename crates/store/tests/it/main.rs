@@ -3,14 +3,23 @@
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
 
 mod agents;
+mod apps;
 mod changes;
 mod child;
 mod crash;
 mod faults;
 mod files;
 mod labels;
+mod layouts;
 mod lists;
+mod live_links;
+mod pairing;
 mod processes;
 mod random_operations;
+mod records;
+mod roles;
+mod sign_in;
 mod story;
 mod support;
+mod tenants;
+mod tokens;

@@ -3,10 +3,10 @@
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use model::{Label, PrinterId, Secret};
+use model::{AccountId, Label, PrinterId, Secret};
 use store::{
     ConnectionKind, ConnectionLookup, ConnectionRecord, DatabaseUrl, DeathReason, EmailAddress, Feature, Name,
-    NewAppConnection, NewPrinter, Store,
+    NewAppConnection, NewPairing, NewPrinter, NewSession, Store, StoreError,
 };
 use tempfile::TempDir;
 
@@ -74,6 +74,74 @@ pub(crate) async fn expect_unknown(store: &Store, kind: ConnectionKind, label: &
 
 pub(crate) fn secret(text: &str) -> Secret {
     Secret::new(text)
+}
+
+/// Adds an account and gives its id.
+pub(crate) async fn add_account(store: &Store, address: &str) -> AccountId {
+    store.add_account(&email(address), None, None, at(0)).await.unwrap()
+}
+
+/// Links a printer to an account, as its owner would.
+pub(crate) async fn link_printer(store: &Store, account: &AccountId) -> PrinterId {
+    let code = store.start_pairing(pairing_of(&Secret::generate()), at(0)).await.unwrap();
+    store.claim_pairing(code.as_str(), account, &name("Left"), at(0)).await.unwrap().unwrap()
+}
+
+/// What an agent says when it wants to be linked.
+pub(crate) fn pairing_of(key: &Secret) -> NewPairing<'_> {
+    NewPairing {
+        key,
+        host: "garage".to_owned(),
+        software: "octoprint".to_owned(),
+        software_version: "1.11.3".to_owned(),
+        agent_version: "0.1.0".to_owned(),
+        lan_ip: "192.168.1.20".to_owned(),
+        address: Some("203.0.113.7".parse().unwrap()),
+    }
+}
+
+pub(crate) fn browser() -> NewSession {
+    NewSession {
+        user_agent: "Firefox".to_owned(),
+        address: Some("203.0.113.7".parse().unwrap()),
+        lifetime: Duration::from_secs(30 * DAY),
+    }
+}
+
+pub(crate) fn hours(count: u64) -> Duration {
+    Duration::from_secs(count * 60 * 60)
+}
+
+pub(crate) fn expect_not_found<T: std::fmt::Debug>(outcome: Result<T, StoreError>) {
+    assert!(matches!(outcome, Err(StoreError::NotFound { .. })), "{outcome:?}");
+}
+
+pub(crate) fn expect_conflict<T: std::fmt::Debug>(outcome: Result<T, StoreError>) {
+    assert!(matches!(outcome, Err(StoreError::Conflict { .. })), "{outcome:?}");
+}
+
+pub(crate) fn expect_invalid<T: std::fmt::Debug>(outcome: Result<T, StoreError>) {
+    assert!(matches!(outcome, Err(StoreError::Invalid(_))), "{outcome:?}");
+}
+
+/// Does the same eight times at once, through two stores on one database, and gives the outcomes.
+pub(crate) async fn at_once<T, F>(fresh: &Fresh, attempt: impl Fn(Store, usize) -> F) -> Vec<T>
+where
+    T: Send + 'static,
+    F: Future<Output = T> + Send + 'static,
+{
+    let other = open(fresh.directory.path()).await;
+    let attempts: Vec<_> = (0..8)
+        .map(|index| {
+            let store = if index % 2 == 0 { fresh.store.clone() } else { other.clone() };
+            tokio::spawn(attempt(store, index))
+        })
+        .collect();
+    let mut outcomes = Vec::new();
+    for attempt in attempts {
+        outcomes.push(attempt.await.unwrap());
+    }
+    outcomes
 }
 
 /// Runs SQL on the database's file, past the store. Gives the last column of the result.
