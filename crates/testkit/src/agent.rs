@@ -13,6 +13,7 @@ use tokio::task::JoinHandle;
 use tokio_rustls::rustls::ClientConfig;
 use tokio_util::sync::CancellationToken;
 use tunnel::agent_loop::{AgentOptions, Identity, Notice, run};
+use tunnel::agent_services::AgentServices;
 use tunnel::agent_side::PrinterHandler;
 use tunnel::dial::{DialOptions, Upgrade, tls_config};
 
@@ -50,11 +51,21 @@ pub struct TestAgentOptions<'a> {
     pub certificates: Option<&'a TestCertificates>,
     /// Whether the printer sees the visitor's address.
     pub visitor_address: VisitorAddress,
+    /// What it answers for its printer.
+    pub services: Option<Arc<dyn AgentServices>>,
+    /// The abilities that it claims.
+    pub capabilities: &'a [&'a str],
 }
 
 impl Default for TestAgentOptions<'_> {
     fn default() -> Self {
-        Self { server: None, certificates: None, visitor_address: VisitorAddress::Forward }
+        Self {
+            server: None,
+            certificates: None,
+            visitor_address: VisitorAddress::Forward,
+            services: None,
+            capabilities: &[],
+        }
     }
 }
 
@@ -116,8 +127,8 @@ impl TestAgent {
         let agent_options = AgentOptions {
             dial: DialOptions { server: server.parse().unwrap(), tls, insecure: false },
             version: "0.0.0-test".to_owned(),
-            capabilities: Vec::new(),
-            services: None,
+            capabilities: options.capabilities.iter().map(|name| (*name).to_owned()).collect(),
+            services: options.services,
         };
         let identity = Arc::new(MemoryIdentity {
             key: Secret::generate(),
