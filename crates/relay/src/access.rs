@@ -208,7 +208,8 @@ impl Access {
         }
     }
 
-    fn after_wrong_guess(&self, error: RelayError, address: IpAddr) -> Failure {
+    /// The answer to a wrong secret, which costs the guesser something.
+    pub(crate) fn after_wrong_guess(&self, error: RelayError, address: IpAddr) -> Failure {
         match self.guesses.handle_wrong_secret(address, Instant::now()) {
             Ok(()) => error.into(),
             Err(seconds) => Failure::retry_after(RelayError::Unknown, seconds),

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use model::{ConnectionId, RelayError};
 use store::{Change, ChangeSubject, ConnectionLookup, ConnectionRecord, StoreError};
 
-use crate::grant::Grant;
+use crate::grant::{Grant, OwnerVisit};
 use crate::relay::Relay;
 use crate::sessions::Session;
 
@@ -56,7 +56,9 @@ impl Relay {
     async fn begin_following(&self) -> Result<i64, Unanswered> {
         let seq = self.store.latest_change().await?;
         self.access.invalidate();
+        self.visits.invalidate();
         self.cut_refused(|_| true).await?;
+        self.cut_visits(|_| true).await?;
         for (printer, _) in self.directory.links_here() {
             self.close_if_removed(&printer).await?;
         }
@@ -67,12 +69,14 @@ impl Relay {
         let changes = self.store.changes_since(seen).await?;
         let Some(last) = changes.last() else { return Ok(seen) };
         self.access.invalidate();
+        self.visits.invalidate();
         self.apply(&changes).await?;
         Ok(last.seq)
     }
 
     async fn apply(&self, changes: &[Change]) -> Result<(), Unanswered> {
         self.cut_refused(|connection| changes.iter().any(|change| concerns(change, connection))).await?;
+        self.cut_visits(|visit| changes.iter().any(|change| concerns_visit(change, visit))).await?;
         // Only then the links, else what was open would be told that the printer is offline.
         if changes.iter().any(|change| matches!(change.subject, ChangeSubject::Account(_))) {
             // The account's printers went with it.
@@ -110,6 +114,30 @@ impl Relay {
         Ok(())
     }
 
+    /// Cuts what owners have open who would not be let in any more.
+    async fn cut_visits(&self, is_affected: impl Fn(&OwnerVisit) -> bool) -> Result<(), Unanswered> {
+        let mut visits: HashMap<[u8; 32], Arc<OwnerVisit>> = HashMap::new();
+        for session in self.sessions.select(|session| visit_of(session).is_some_and(|visit| is_affected(visit))) {
+            if let Some(visit) = visit_of(&session) {
+                visits.entry(*visit.hash.as_bytes()).or_insert_with(|| Arc::clone(visit));
+            }
+        }
+        for visit in visits.into_values() {
+            if !self.still_lets_in(&visit, SystemTime::now()).await? {
+                tracing::info!(printer = %visit.record.printer, "cutting what an owner has open");
+                self.sessions.cut_visit(&visit.hash, RelayError::ConnectionRevoked);
+            }
+        }
+        Ok(())
+    }
+
+    /// Sessions of owners end by the clock as well, which no change tells.
+    pub(crate) async fn cut_ended_visits(&self) {
+        if let Err(Unanswered(error)) = self.cut_visits(|_| true).await {
+            tracing::warn!(%error, "owners' sessions were not looked at");
+        }
+    }
+
     async fn close_if_removed(&self, printer: &model::PrinterId) -> Result<(), Unanswered> {
         let Ok(cluster::Whereabouts::Here(link)) = self.directory.find(printer).await else { return Ok(()) };
         if self.store.authenticate_agent(printer, &model::Secret::new("")).await? == store::AgentAuth::Removed {
@@ -123,6 +151,25 @@ impl Relay {
 fn connection_of(session: &Session) -> Option<&ConnectionRecord> {
     match &session.grant {
         Grant::Connection(connection) => Some(connection),
+        Grant::Owner(_) => None,
+    }
+}
+
+fn visit_of(session: &Session) -> Option<&Arc<OwnerVisit>> {
+    match &session.grant {
+        Grant::Owner(visit) => Some(visit),
+        Grant::Connection(_) => None,
+    }
+}
+
+fn concerns_visit(change: &Change, visit: &OwnerVisit) -> bool {
+    match &change.subject {
+        // It may be the printer's owner's, whose deletion takes the printer away from its operators.
+        ChangeSubject::Account(_) => true,
+        ChangeSubject::Printer(printer) => *printer == visit.record.printer,
+        ChangeSubject::Session(session) => *session == visit.record.session,
+        // Limits of what is open stay as they were.
+        ChangeSubject::Plan(_) | ChangeSubject::Connection(_) => false,
     }
 }
 

@@ -170,9 +170,9 @@ impl Body for RelayedBody {
                     frame = Frame::data(data.slice(..length));
                 }
             }
-            let length = frame.data_ref().map_or(0, |data| data.len() as u64);
-            this.sent += length;
-            metrics::bytes_to_visitors(length);
+            let length = frame.data_ref().map_or(0, Bytes::len);
+            this.sent += length as u64;
+            this.guard.session.activity().count_down(length);
             if this.limit.is_some_and(|limit| this.sent > limit) {
                 return this.break_off(RelayError::DownloadTooLarge, cx);
             }

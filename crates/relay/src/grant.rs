@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use model::{Limits, PrinterId};
-use store::{ConnectionKind, ConnectionRecord};
+use model::{Limits, PrinterId, Secret, SecretHash};
+use store::{ConnectionKind, ConnectionRecord, OwnerVisitRecord};
 
 /// The kind of host that a visitor came by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -42,12 +42,26 @@ impl From<ConnectionKind> for Entrance {
 pub(crate) enum Grant {
     /// A connection.
     Connection(Arc<ConnectionRecord>),
+    /// Somebody who may open the printer's full interface, and is signed in.
+    Owner(Arc<OwnerVisit>),
+}
+
+/// A cookie of a printer's own host, and whom it lets in.
+#[derive(Debug)]
+pub(crate) struct OwnerVisit {
+    /// Of the cookie's value.
+    pub(crate) hash: SecretHash,
+    /// The cookie's value, to ask the store again.
+    pub(crate) cookie: Secret,
+    /// What the store says of it.
+    pub(crate) record: OwnerVisitRecord,
 }
 
 impl Grant {
     pub(crate) fn entrance(&self) -> Entrance {
         match self {
             Self::Connection(connection) => connection.kind.into(),
+            Self::Owner(_) => Entrance::Owner,
         }
     }
 
@@ -55,6 +69,7 @@ impl Grant {
     pub(crate) fn printer(&self) -> &PrinterId {
         match self {
             Self::Connection(connection) => &connection.printer,
+            Self::Owner(visit) => &visit.record.printer,
         }
     }
 
@@ -62,6 +77,8 @@ impl Grant {
     pub(crate) fn expires_at(&self) -> Option<SystemTime> {
         match self {
             Self::Connection(connection) => connection.expires_at,
+            // The store knows, and is asked again and again.
+            Self::Owner(_) => None,
         }
     }
 
@@ -69,6 +86,41 @@ impl Grant {
     pub(crate) fn limits(&self) -> Limits {
         match self {
             Self::Connection(connection) => connection.plan.limits,
+            // Plans limit how others watch, and not how owners do.
+            Self::Owner(visit) => Limits { webcam_stream: None, webcam_window: None, ..visit.record.plan.limits },
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use model::{AccountId, Label, Plan, SessionId, WebcamWindow};
+    use store::Role;
+
+    use super::*;
+
+    #[test]
+    fn owners_watch_as_long_as_they_like() {
+        let second = Duration::from_secs(1);
+        let limits = Limits {
+            max_upload_bytes: Some(1),
+            max_download_bytes: Some(2),
+            webcam_stream: Some(second),
+            webcam_window: Some(WebcamWindow { window: second, total: second }),
+        };
+        let cookie = Secret::generate();
+        let record = OwnerVisitRecord {
+            session: SessionId::generate(),
+            account: AccountId::generate(),
+            printer: PrinterId::generate(),
+            label: Label::generate(),
+            role: Role::Operator,
+            plan: Plan { limits, ..Plan::unlimited() },
+        };
+        let visit = Grant::Owner(Arc::new(OwnerVisit { hash: cookie.hash(), cookie, record }));
+        let expected = Limits { max_upload_bytes: Some(1), max_download_bytes: Some(2), ..Limits::default() };
+        assert_eq!(visit.limits(), expected);
     }
 }

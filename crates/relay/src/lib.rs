@@ -31,6 +31,7 @@ mod grant;
 mod guesses;
 mod headers;
 mod native_link;
+mod owner_door;
 mod pages;
 mod passage;
 mod password_page;
@@ -39,6 +40,7 @@ mod screening;
 mod service;
 mod sessions;
 mod shared_password;
+mod usage;
 mod webcam;
 mod websocket;
 

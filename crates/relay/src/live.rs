@@ -25,6 +25,7 @@ use tokio::sync::broadcast;
 
 use crate::grant::Entrance;
 use crate::link::{Link, LinkBody, LinkBodyError};
+use crate::metrics;
 use crate::relay::LinkDirectory;
 use crate::webcam;
 
@@ -262,7 +263,7 @@ impl LivePrinters {
     async fn ask(
         &self,
         printer: &PrinterId,
-        capability: &str,
+        capability: &'static str,
         request: Request<Bytes>,
         limit: Duration,
     ) -> Result<Response<LinkBody>, RelayError> {
@@ -310,18 +311,20 @@ impl CameraBody {
 
 async fn ask(
     link: &dyn Link,
-    capability: &str,
+    capability: &'static str,
     request: Request<Bytes>,
     limit: Duration,
 ) -> Result<Response<LinkBody>, RelayError> {
     if !link.has_capability(capability) {
         return Err(RelayError::PluginUpdateRequired);
     }
-    match tokio::time::timeout(limit, link.call_agent(request)).await {
+    let answer = match tokio::time::timeout(limit, link.call_agent(request)).await {
         Ok(Ok(response)) => Ok(response),
         Ok(Err(error)) => Err(error.relay_error()),
         Err(_) => Err(RelayError::PrinterTimeout),
-    }
+    };
+    metrics::asked_agent(capability, answer.as_ref().map(|response| response.status().as_u16()).map_err(|e| *e));
+    answer
 }
 
 async fn read(response: Response<LinkBody>, limit: usize, time_limit: Duration) -> Result<Bytes, RelayError> {

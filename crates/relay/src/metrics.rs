@@ -6,10 +6,7 @@ use model::RelayError;
 
 /// Describes every metric, for the exporter's help lines.
 pub fn describe() {
-    metrics::describe_counter!(
-        "spoolway_requests_total",
-        "Relayed requests by kind of connection and status or error code"
-    );
+    metrics::describe_counter!("spoolway_requests_total", "Relayed requests by kind of host and status or error code");
     metrics::describe_counter!("spoolway_broken_off_total", "Responses and WebSockets that were cut, by error code");
     metrics::describe_counter!("spoolway_bytes_to_visitors_total", "Bytes of bodies and frames sent to visitors");
     metrics::describe_counter!("spoolway_bytes_from_visitors_total", "Bytes of bodies received from visitors");
@@ -17,6 +14,10 @@ pub fn describe() {
     metrics::describe_gauge!("spoolway_agents", "Agents connected now");
     metrics::describe_counter!("spoolway_agent_connects_total", "Agents that connected, by what they did before");
     metrics::describe_counter!("spoolway_agent_refusals_total", "Agents that were refused, by reason");
+    metrics::describe_counter!(
+        "spoolway_agent_questions_total",
+        "Commands, pictures and keys that agents were asked for, by class of answer or error code"
+    );
     metrics::describe_histogram!("spoolway_tunnel_round_trip_seconds", "Heartbeats of agents");
     metrics::describe_histogram!("spoolway_time_to_first_byte_seconds", "From a request's head to its response's head");
     metrics::describe_gauge!("spoolway_visitor_connections", "Connections of visitors and agents open now");
@@ -33,6 +34,15 @@ pub(crate) fn answered(kind: &'static str, error: Option<RelayError>, status: u1
     };
     metrics::counter!("spoolway_requests_total", "kind" => kind, "code" => code).increment(1);
     metrics::histogram!("spoolway_time_to_first_byte_seconds", "kind" => kind).record(elapsed.as_secs_f64());
+}
+
+/// An agent was asked for something by the service, and answered with a status or not at all.
+pub(crate) fn asked_agent(ability: &'static str, answer: Result<u16, RelayError>) {
+    let code = match answer {
+        Ok(status) => class(status),
+        Err(error) => ERROR_CODES[usize::from(error.code() - 600)],
+    };
+    metrics::counter!("spoolway_agent_questions_total", "ability" => ability, "code" => code).increment(1);
 }
 
 const fn class(status: u16) -> &'static str {

@@ -19,6 +19,8 @@ use crate::respond::plain_response;
 
 /// The one path of a Shared Connection that is not the printer's.
 pub const PATH: &str = "/.spoolway/password";
+/// Paths that are not the printer's begin with it.
+const OWN_PATHS: &str = "/.spoolway/";
 /// A form with two fields.
 const MAX_FORM: usize = 16 * 1024;
 
@@ -90,7 +92,7 @@ fn page(return_to: &str, problem: Option<PasswordProblem>) -> Response<RelayBody
     response
 }
 
-fn see_other(target: &str) -> Response<RelayBody> {
+pub(crate) fn see_other(target: &str) -> Response<RelayBody> {
     let mut response = Response::new(RelayBody::Empty);
     *response.status_mut() = StatusCode::SEE_OTHER;
     let headers = response.headers_mut();
@@ -105,7 +107,7 @@ pub(crate) fn safe_target(target: Option<&str>) -> String {
     target
         .filter(|target| target.starts_with('/') && !target.starts_with("//") && !target.starts_with("/\\"))
         .filter(|target| target.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\'))
-        .filter(|target| !target.starts_with(PATH))
+        .filter(|target| !target.starts_with(OWN_PATHS))
         .unwrap_or("/")
         .to_owned()
 }

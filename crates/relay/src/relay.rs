@@ -15,9 +15,11 @@ use crate::body::SiteHandler;
 use crate::changes;
 use crate::link::Link;
 use crate::live::LivePrinters;
+use crate::owner_door::VisitCache;
 use crate::owner_views::OwnerViews;
 use crate::sessions::{SWEEP_INTERVAL, Sessions};
 use crate::timeouts::Timeouts;
+use crate::usage::{self, UsageMeters};
 use crate::webcam::WebcamMeters;
 
 /// Finds the links of printers.
@@ -55,6 +57,8 @@ pub struct Relay {
     pub(crate) timeouts: Timeouts,
     pub(crate) access: Access,
     pub(crate) sessions: Arc<Sessions>,
+    pub(crate) visits: VisitCache,
+    pub(crate) usage: Arc<UsageMeters>,
     pub(crate) webcams: WebcamMeters,
     /// Cancelled when the service begins to end.
     pub(crate) going_down: CancellationToken,
@@ -64,12 +68,15 @@ impl Relay {
     /// Puts a relay together and starts what it does by the clock: following changes of the store, ending what is
     /// idle or has expired.
     pub fn start(options: RelayOptions) -> Arc<Self> {
+        let usage = Arc::<UsageMeters>::default();
         let relay = Arc::new(Self {
+            visits: VisitCache::default(),
             access: Access::new(options.store.clone()),
             store: options.store,
             names: options.names,
             directory: options.directory,
-            sessions: Arc::new(Sessions::new(options.live.clone())),
+            sessions: Arc::new(Sessions::new(options.live.clone(), Arc::clone(&usage))),
+            usage,
             live: options.live,
             owner_views: options.owner_views,
             site: options.site,
@@ -79,6 +86,15 @@ impl Relay {
             going_down: CancellationToken::new(),
         });
         tokio::spawn(changes::follow(Arc::downgrade(&relay)));
+        let telling = Arc::downgrade(&relay);
+        tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(usage::INTERVAL).await;
+                let Some(relay) = telling.upgrade() else { return };
+                relay.store_usage().await;
+                relay.cut_ended_visits().await;
+            }
+        });
         let sweeping = Arc::downgrade(&relay);
         tokio::spawn(async move {
             let mut interval = tokio::time::interval(SWEEP_INTERVAL);

@@ -94,13 +94,12 @@ impl Relay {
             Host::Site | Host::Foreign => {
                 return self.route_own(Request::from_parts(parts, body), &host, &visitor).await;
             }
-            Host::Owner(_) => {
-                // No owner's view has been made yet, so no label of one exists.
-                let asker = Asker::new(&parts, &host, RequestId::generate(), !body.is_end_stream());
-                return failure_response(RelayError::ConnectionNotFound.into(), &asker, &self.names);
-            }
+            Host::Owner(label) => (Entrance::Owner, label.clone()),
         };
-        if let Some(response) = preflight(&parts) {
+        // Pages of other hosts have nothing to ask an owner's view for.
+        if entrance != Entrance::Owner
+            && let Some(response) = preflight(&parts)
+        {
             return response;
         }
         let asker = Asker::new(&parts, &host, RequestId::generate(), !body.is_end_stream());
@@ -181,7 +180,7 @@ impl Relay {
         let admission = match incident.entrance {
             Entrance::App => self.admit(request, incident, ConnectionKind::App).await?,
             Entrance::Shared => self.admit(request, incident, ConnectionKind::Shared).await?,
-            Entrance::Owner => return Err(RelayError::ConnectionNotFound.into()),
+            Entrance::Owner => self.admit_owner(request, incident).await?,
         };
         match admission {
             Admission::Admitted(request, passage) => self.pass(request, incident, &passage).await,

@@ -7,13 +7,15 @@ use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime};
 
 use futures_util::task::AtomicWaker;
-use model::{ConnectionId, RelayError};
+use model::{ConnectionId, RelayError, SecretHash};
 use parking_lot::Mutex;
 use slab::Slab;
 
 use crate::grant::Grant;
 use crate::link::LinkBody;
 use crate::live::{LivePrinters, Surface};
+use crate::metrics;
+use crate::usage::{Usage, UsageMeters};
 
 /// How often expiry and idleness are looked at; also the unit in which idleness is measured, because reading a clock
 /// for every piece of every body costs more than it tells.
@@ -40,17 +42,34 @@ pub(crate) struct Session {
     waker: AtomicWaker,
 }
 
-/// When bytes last passed.
+/// When bytes last passed, and how many.
 #[derive(Clone)]
 pub struct Activity {
     sweep: Arc<AtomicU32>,
     last: Arc<AtomicU32>,
+    usage: Option<Arc<Usage>>,
 }
 
 impl Activity {
     /// Bytes pass.
     pub fn touch(&self) {
         self.last.store(self.sweep.load(Ordering::Relaxed), Ordering::Relaxed);
+    }
+
+    /// Bytes of a body or of a WebSocket have come from the visitor.
+    pub(crate) fn count_up(&self, bytes: usize) {
+        metrics::bytes_from_visitors(bytes as u64);
+        if let Some(usage) = &self.usage {
+            usage.add_up(bytes as u64);
+        }
+    }
+
+    /// Bytes of a body or of a WebSocket leave for the visitor.
+    pub(crate) fn count_down(&self, bytes: usize) {
+        metrics::bytes_to_visitors(bytes as u64);
+        if let Some(usage) = &self.usage {
+            usage.add_down(bytes as u64);
+        }
     }
 
     /// No byte can pass before the printer answers, and that has limits of its own. Ends with the next
@@ -109,13 +128,15 @@ pub(crate) struct Sessions {
     next_shard: AtomicU32,
     sweep: Arc<AtomicU32>,
     live: LivePrinters,
+    usage: Arc<UsageMeters>,
 }
 
 impl Sessions {
-    /// None yet. Errors that end them are told to `live`.
-    pub(crate) fn new(live: LivePrinters) -> Self {
+    /// None yet. Errors that end them are told to `live`, and what goes through them is counted by `usage`.
+    pub(crate) fn new(live: LivePrinters, usage: Arc<UsageMeters>) -> Self {
         Self {
             live,
+            usage,
             shards: std::array::from_fn(|_| Mutex::new(Slab::new())),
             next_shard: AtomicU32::new(0),
             sweep: Arc::default(),
@@ -148,11 +169,15 @@ impl Drop for SessionGuard {
 impl Sessions {
     /// Registers a session that `grant` lets in and that ends when no byte passes for `idle_limit`.
     pub(crate) fn open(self: &Arc<Self>, grant: Grant, idle_limit: Duration) -> SessionGuard {
+        let usage = match &grant {
+            Grant::Connection(connection) => Some(self.usage.of(&connection.id)),
+            Grant::Owner(_) => None,
+        };
         let last = Arc::new(AtomicU32::new(self.sweep.load(Ordering::Relaxed)));
         let session = Arc::new(Session {
             grant,
             body: Mutex::new(None),
-            activity: Activity { sweep: Arc::clone(&self.sweep), last },
+            activity: Activity { sweep: Arc::clone(&self.sweep), last, usage },
             idle_limit: AtomicU32::new(0),
             cut_code: AtomicU16::new(0),
             waker: AtomicWaker::new(),
@@ -179,6 +204,13 @@ impl Sessions {
         for session in
             self.select(|session| matches!(&session.grant, Grant::Connection(open) if open.id == *connection))
         {
+            session.cut(error);
+        }
+    }
+
+    /// Cuts what was opened with one cookie of an owner's view.
+    pub(crate) fn cut_visit(&self, visit: &SecretHash, error: RelayError) {
+        for session in self.select(|session| matches!(&session.grant, Grant::Owner(open) if open.hash == *visit)) {
             session.cut(error);
         }
     }
@@ -210,7 +242,7 @@ mod tests {
     use super::*;
 
     fn sessions() -> Sessions {
-        Sessions::new(LivePrinters::new(Arc::new(cluster::InProcess::default())))
+        Sessions::new(LivePrinters::new(Arc::new(cluster::InProcess::default())), Arc::default())
     }
 
     fn connection(expires_at: Option<SystemTime>) -> Grant {
@@ -251,7 +283,7 @@ mod tests {
     fn the_first_reason_counts() {
         let sessions = Arc::new(sessions());
         let guard = sessions.open(connection(None), Duration::from_secs(1));
-        let Grant::Connection(open) = &guard.session.grant;
+        let Grant::Connection(open) = &guard.session.grant else { panic!("a connection let it in") };
         sessions.cut_connection(&open.id, RelayError::ConnectionRevoked);
         guard.session.cut(RelayError::NotSupporter);
         assert_eq!(guard.session.cut_by(), Some(RelayError::ConnectionRevoked));

@@ -85,7 +85,7 @@ impl Body for UploadBody {
         this.activity.touch();
         if let Some(data) = frame.data_ref() {
             let length = data.len() as u64;
-            crate::metrics::bytes_from_visitors(length);
+            this.activity.count_up(data.len());
             let total = this.progress.0.fetch_add(length, Ordering::Relaxed) + length;
             if this.limit.is_some_and(|limit| total > limit) {
                 return Poll::Ready(Some(Err(UploadError::TooLarge)));

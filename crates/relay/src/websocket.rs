@@ -142,6 +142,7 @@ where
                 // The other direction knows why, and will say so.
                 std::future::pending::<()>().await;
             }
+            session.activity().count_up(out.len());
             session.activity().touch();
         }
     }
@@ -182,7 +183,7 @@ where
             if written.is_err() {
                 return End::InOrder;
             }
-            metrics::bytes_to_visitors(piece.rest.len() as u64);
+            session.activity().count_down(piece.rest.len());
             session.activity().touch();
         }
         tokio::select! {

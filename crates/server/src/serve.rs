@@ -127,6 +127,7 @@ impl Service {
         if tokio::time::timeout(GRACE, self.tracker.wait()).await.is_err() {
             tracing::warn!(open = self.relay.open_sessions(), "requests that did not finish in time are cut");
         }
+        self.relay.store_usage().await;
         self.store.close().await;
     }
 }
