@@ -16,6 +16,7 @@ mod live_links;
 mod pairing;
 mod processes;
 mod random_operations;
+mod random_tenants;
 mod records;
 mod roles;
 mod sign_in;
