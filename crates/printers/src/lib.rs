@@ -1,14 +1,17 @@
-//! What the agent knows of printers: how to find out which software answers, how to pass requests on to it, and a
-//! printer made of software for those who have none at hand.
+//! What the agent knows of printers: how to find out which software answers, how to pass requests on to it, what the
+//! printer does, and a printer made of software for those who have none at hand.
 //!
 //! It knows nothing of settings, identities or the service; requests come to it from the tunnel.
 
+mod cameras;
 pub mod connector;
 pub mod detect;
 pub mod forward;
+pub mod observe;
 pub mod printer_url;
 pub mod virtual_printer;
 
 mod lan_address;
+mod software_client;
 
 pub use printer_url::{PrinterUrl, PrinterUrlError};

@@ -22,6 +22,10 @@ const HOTEND_TIME_CONSTANT: f64 = 4.0;
 const BED_TIME_CONSTANT: f64 = 8.0;
 /// Closer to its target than this a heater counts as settled: it is what the state shows, rounded.
 const SETTLED: f64 = 0.05;
+/// Made up, so that there are layers to be seen: a small part has some ten thousand lines.
+const LINES_PER_LAYER: u64 = 200;
+/// As many as a high print has.
+const MAX_LAYERS: u64 = 1000;
 
 /// How fast G-code is worked through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,6 +73,7 @@ pub(super) struct Machine {
     job: Option<Job>,
     hotend: Heater,
     bed: Heater,
+    light: bool,
 }
 
 #[derive(Debug)]
@@ -93,6 +98,7 @@ impl Machine {
             job: None,
             hotend: Heater { actual: AMBIENT, target: 0.0, time_constant: HOTEND_TIME_CONSTANT },
             bed: Heater { actual: AMBIENT, target: 0.0, time_constant: BED_TIME_CONSTANT },
+            light: false,
         }
     }
 
@@ -150,6 +156,14 @@ impl Machine {
         Ok(())
     }
 
+    pub(super) fn set_light(&mut self, on: bool) {
+        self.light = on;
+    }
+
+    pub(super) fn has_light_on(&self) -> bool {
+        self.light
+    }
+
     /// Brings the state up to `now`. Times that lie before an earlier one change nothing.
     pub(super) fn handle_time(&mut self, now: Duration) {
         let mut elapsed = now.saturating_sub(self.now);
@@ -178,6 +192,7 @@ impl Machine {
             phase: self.phase,
             job: self.job.as_ref().map(|job| job.state(self.speed)),
             temperatures: Temperatures { hotend: self.hotend.state(), bed: self.bed.state() },
+            light: self.light,
         }
     }
 
@@ -212,6 +227,7 @@ impl Job {
     fn state(&self, speed: PrintSpeed) -> JobState {
         let progress = self.progress(speed);
         let duration = self.duration(speed);
+        let total_layers = (self.file.lines / LINES_PER_LAYER).clamp(1, MAX_LAYERS);
         JobState {
             file: self.file.name.to_string(),
             bytes: self.file.bytes,
@@ -220,6 +236,8 @@ impl Job {
             progress: round(progress, 4),
             seconds_printing: round(self.printing_for.as_secs_f64(), 1),
             seconds_left: round(duration.saturating_sub(self.printing_for).as_secs_f64(), 1),
+            layer: ((progress * total_layers as f64).ceil() as u64).clamp(1, total_layers),
+            total_layers,
         }
     }
 }
@@ -258,6 +276,7 @@ pub(super) struct MachineState {
     pub(super) phase: Phase,
     pub(super) job: Option<JobState>,
     pub(super) temperatures: Temperatures,
+    pub(super) light: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -270,6 +289,9 @@ pub(super) struct JobState {
     progress: f64,
     seconds_printing: f64,
     seconds_left: f64,
+    /// From 1.
+    layer: u64,
+    total_layers: u64,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize)]

@@ -10,7 +10,7 @@
 //! | `GET /api/printer` | the state |
 //! | `GET /api/files` | the files |
 //! | `PUT`, `POST`, `GET`, `DELETE /api/files/NAME` | one file, its bytes as they are |
-//! | `POST /api/job` | `{"command":"start","file":NAME}`, or `pause`, `resume`, `cancel` |
+//! | `POST /api/job` | `{"command":"start","file":NAME}`, or `pause`, `resume`, `cancel`, `light_on`, `light_off` |
 //! | `GET /websocket` | the state whenever it changes, as text messages |
 //! | `GET /events` | the same as server-sent events |
 //! | `GET /webcam/?action=stream`, `/webcam/stream` | the camera as MJPEG |
@@ -212,7 +212,7 @@ impl Shared {
     fn scene(&self, frame: u64) -> Scene {
         let mut machine = self.machine.lock();
         machine.handle_time(self.now());
-        Scene { frame, progress: machine.progress(), printing: machine.is_printing() }
+        Scene { frame, progress: machine.progress(), printing: machine.is_printing(), lit: machine.has_light_on() }
     }
 
     fn notify_changed(&self) {

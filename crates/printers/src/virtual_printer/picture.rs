@@ -11,6 +11,7 @@ const N_DIGITS: u32 = 6;
 
 type Colour = [u8; 3];
 const BACKGROUND: Colour = [24, 28, 36];
+const BACKGROUND_LIT: Colour = [64, 68, 76];
 const FRAME: Colour = [70, 78, 92];
 const BED: Colour = [120, 128, 140];
 const NOZZLE: Colour = [235, 190, 90];
@@ -26,6 +27,8 @@ pub(super) struct Scene {
     pub(super) progress: f64,
     /// Whether the nozzle is at work.
     pub(super) printing: bool,
+    /// Whether the light is on.
+    pub(super) lit: bool,
 }
 
 /// A canvas that is drawn upon again and again.
@@ -54,7 +57,7 @@ impl Picture {
     fn draw(&mut self, scene: Scene) {
         // Written so that what is no number counts as nothing printed.
         let progress = if scene.progress > 0.0 { scene.progress.min(1.0) } else { 0.0 };
-        self.fill(0.0, 0.0, 64.0, 48.0, BACKGROUND);
+        self.fill(0.0, 0.0, 64.0, 48.0, if scene.lit { BACKGROUND_LIT } else { BACKGROUND });
         for (left, top, width, height) in
             [(4.0, 4.0, 2.0, 38.0), (58.0, 4.0, 2.0, 38.0), (4.0, 4.0, 56.0, 2.0), (4.0, 40.0, 56.0, 2.0)]
         {
@@ -145,15 +148,15 @@ mod tests {
     fn every_size_is_a_jpeg_and_every_frame_another() {
         for (width, height) in [(640, 480), (320, 240), (1, 1), (17, 900)] {
             let mut picture = Picture::new(width, height);
-            let scene = Scene { frame: 0, progress: 0.5, printing: true };
+            let scene = Scene { frame: 0, progress: 0.5, printing: true, lit: false };
             let first = picture.encode(scene).unwrap();
             assert!(first.starts_with(&[0xff, 0xd8]) && first.ends_with(&[0xff, 0xd9]), "{width}×{height}");
             if width > 16 {
                 assert_ne!(picture.encode(Scene { frame: 7, ..scene }).unwrap(), first);
             }
-            picture.encode(Scene { frame: u64::MAX, progress: f64::NAN, printing: false }).unwrap();
+            picture.encode(Scene { frame: u64::MAX, progress: f64::NAN, printing: false, lit: false }).unwrap();
         }
-        assert!(Picture::new(0, 0).encode(Scene { frame: 0, progress: 0.0, printing: false }).is_err());
+        assert!(Picture::new(0, 0).encode(Scene { frame: 0, progress: 0.0, printing: false, lit: false }).is_err());
     }
 
     #[test]

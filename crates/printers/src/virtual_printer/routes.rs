@@ -93,12 +93,14 @@ fn json_text(text: String) -> Response<Body> {
 
 async fn job(shared: &Shared, request: Request<Incoming>) -> Result<Response<Body>, ApiError> {
     #[derive(Deserialize)]
-    #[serde(tag = "command", rename_all = "lowercase")]
+    #[serde(tag = "command", rename_all = "snake_case")]
     enum Order {
         Start { file: String },
         Pause,
         Resume,
         Cancel,
+        LightOn,
+        LightOff,
     }
     let malformed = |error: &dyn std::fmt::Display| ApiError::JobMalformed(error.to_string());
     let body = timeout(PATIENCE, Limited::new(request.into_body(), MAX_ORDER).collect())
@@ -117,6 +119,8 @@ async fn job(shared: &Shared, request: Request<Incoming>) -> Result<Response<Bod
         Order::Pause => shared.machine.lock().pause(shared.now())?,
         Order::Resume => shared.machine.lock().resume(shared.now())?,
         Order::Cancel => shared.machine.lock().cancel(shared.now())?,
+        Order::LightOn => shared.machine.lock().set_light(true),
+        Order::LightOff => shared.machine.lock().set_light(false),
     }
     shared.notify_changed();
     Ok(json_text(shared.state_json()))

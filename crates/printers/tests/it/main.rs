@@ -1,8 +1,11 @@
 //! What the crate does over real sockets.
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
+mod cameras;
 mod client;
 mod detect;
+mod fake_software;
+mod observe;
 mod virtual_printer;
 mod virtual_printer_camera;
 mod virtual_printer_live;

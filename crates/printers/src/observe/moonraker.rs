@@ -1,0 +1,361 @@
+//! Moonraker's state, as it pushes it over its WebSocket (JSON-RPC 2.0).
+
+use std::time::Duration;
+
+use futures_util::{SinkExt, StreamExt};
+use http::StatusCode;
+use model::printing::{Camera, PrinterCommand};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use thiserror::Error;
+use tokio::time::{Instant, sleep_until, timeout};
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
+use tokio_tungstenite::tungstenite::{self, Message};
+use tokio_tungstenite::{WebSocketStream, client_async_with_config};
+use tunnel::backoff::{Backoff, random_fraction};
+
+use super::answer::CommandFailure;
+use super::moonraker_objects::{Metadata, Objects};
+use super::{Observed, Shared};
+use crate::cameras::CameraSource;
+use crate::connector::{ConnectError, PrinterIo};
+use crate::software_client::{API_KEY, AskError, MAX_ANSWER};
+
+/// For the handshake, and for Moonraker to take what we send.
+const TIMEOUT: Duration = Duration::from_secs(10);
+/// Klipper reports four times a second; the state is made from it this often.
+const PERIOD: Duration = Duration::from_millis(500);
+/// A printer at rest says nothing, so it is asked whether it is there.
+const PING_PERIOD: Duration = Duration::from_secs(20);
+/// Silent for longer than two pings, it is gone.
+const SILENCE: Duration = Duration::from_secs(50);
+/// Klipper starts when its board is switched on, and nothing says so to those who came before Moonraker knew it.
+const KLIPPER_PERIOD: Duration = Duration::from_secs(10);
+/// tungstenite takes this much at once for each connection; its default is 128 KiB.
+const BUFFER: usize = 8 * 1024;
+
+/// Numbers of our questions. Each is under way once at the most, so the number says what an answer is to.
+mod question {
+    pub(super) const OBJECTS: u64 = 1;
+    pub(super) const SUBSCRIBE: u64 = 2;
+    pub(super) const WEBCAMS: u64 = 3;
+    pub(super) const METADATA: u64 = 4;
+}
+
+#[derive(Debug, Error)]
+enum Lost {
+    #[error("{0}")]
+    Connect(#[from] ConnectError),
+    #[error("Moonraker asks for an API key: set `api_key`")]
+    KeyMissing,
+    #[error("Moonraker does not accept the API key")]
+    KeyWrong,
+    #[error("Moonraker has no WebSocket at this address: {0}")]
+    Handshake(tungstenite::Error),
+    #[error("the connection to Moonraker broke: {0}")]
+    Broke(#[from] tungstenite::Error),
+    #[error("Moonraker has been silent for too long")]
+    Silent,
+    #[error("Moonraker closed the connection")]
+    Closed,
+}
+
+type Socket = WebSocketStream<Box<dyn PrinterIo>>;
+
+pub(super) async fn observe(shared: &Shared) {
+    let mut backoff = Backoff::default();
+    loop {
+        let began = Instant::now();
+        let lost = match connect(shared).await {
+            Ok(socket) => {
+                let lost = Session::new(shared, socket).run().await;
+                backoff.handle_connection_lasted(began.elapsed());
+                lost
+            }
+            Err(lost) => lost,
+        };
+        shared.publish(Observed::problem(&lost.to_string()));
+        // A key that is missing is missing until somebody acts.
+        let patience = if matches!(lost, Lost::KeyMissing | Lost::KeyWrong) { KLIPPER_PERIOD } else { Duration::ZERO };
+        tokio::time::sleep(backoff.next_delay(random_fraction()).max(patience)).await;
+    }
+}
+
+async fn connect(shared: &Shared) -> Result<Socket, Lost> {
+    let connection = shared.client.connector().connect().await?;
+    let mut request = format!("ws://{}/websocket", shared.client.target().authority()).into_client_request()?;
+    if let Some(key) = shared.client.api_key() {
+        request.headers_mut().insert(API_KEY, key);
+    }
+    let config = WebSocketConfig::default()
+        .read_buffer_size(BUFFER)
+        .write_buffer_size(0)
+        .max_message_size(Some(MAX_ANSWER))
+        .max_frame_size(Some(MAX_ANSWER));
+    match timeout(TIMEOUT, client_async_with_config(request, connection.io, Some(config))).await {
+        Ok(Ok((socket, _))) => Ok(socket),
+        Ok(Err(tungstenite::Error::Http(answer)))
+            if matches!(answer.status(), StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) =>
+        {
+            Err(key_problem(shared))
+        }
+        Ok(Err(error)) => Err(Lost::Handshake(error)),
+        Err(_) => Err(Lost::Silent),
+    }
+}
+
+fn key_problem(shared: &Shared) -> Lost {
+    if shared.client.api_key().is_some() { Lost::KeyWrong } else { Lost::KeyMissing }
+}
+
+/// One connection.
+struct Session<'a> {
+    shared: &'a Shared,
+    socket: Socket,
+    /// `None` until Klipper has said what it has.
+    objects: Option<Objects>,
+    metadata: Metadata,
+    cameras: Vec<CameraSource>,
+}
+
+#[derive(Deserialize)]
+struct Incoming {
+    id: Option<u64>,
+    method: Option<String>,
+    #[serde(default)]
+    params: Value,
+    #[serde(default)]
+    result: Value,
+    error: Option<RpcError>,
+}
+
+#[derive(Deserialize)]
+struct RpcError {
+    #[serde(default)]
+    message: String,
+}
+
+impl<'a> Session<'a> {
+    fn new(shared: &'a Shared, socket: Socket) -> Self {
+        Self { shared, socket, objects: None, metadata: Metadata::default(), cameras: vec![] }
+    }
+
+    async fn run(mut self) -> Lost {
+        match self.follow().await {
+            Ok(never) => match never {},
+            Err(lost) => lost,
+        }
+    }
+
+    async fn follow(&mut self) -> Result<std::convert::Infallible, Lost> {
+        self.ask(question::WEBCAMS, "server.webcams.list", json!({})).await?;
+        self.ask(question::OBJECTS, "printer.objects.list", json!({})).await?;
+        let now = Instant::now();
+        let (mut heard, mut pinged, mut asked, mut published) = (now, now, now, now);
+        let mut changed = false;
+        loop {
+            let klipper_is_due = self.objects.is_none();
+            tokio::select! {
+                message = self.socket.next() => {
+                    heard = Instant::now();
+                    match message.ok_or(Lost::Closed)?? {
+                        Message::Text(text) => changed |= self.handle(text.as_str()).await?,
+                        Message::Close(_) => return Err(Lost::Closed),
+                        _ => {}
+                    }
+                }
+                () = sleep_until(published + PERIOD), if changed => {
+                    changed = false;
+                    published = Instant::now();
+                    self.publish();
+                }
+                () = sleep_until(asked + KLIPPER_PERIOD), if klipper_is_due => {
+                    asked = Instant::now();
+                    self.ask(question::OBJECTS, "printer.objects.list", json!({})).await?;
+                }
+                () = sleep_until(pinged + PING_PERIOD) => {
+                    pinged = Instant::now();
+                    if heard.elapsed() > SILENCE {
+                        return Err(Lost::Silent);
+                    }
+                    self.send(Message::Ping(bytes::Bytes::new())).await?;
+                }
+            }
+        }
+    }
+
+    async fn ask(&mut self, id: u64, method: &str, params: Value) -> Result<(), Lost> {
+        let question = json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params});
+        self.send(Message::text(question.to_string())).await
+    }
+
+    async fn send(&mut self, message: Message) -> Result<(), Lost> {
+        timeout(TIMEOUT, self.socket.send(message)).await.map_err(|_| Lost::Silent)?.map_err(Lost::Broke)
+    }
+
+    /// Returns whether the state may have changed.
+    async fn handle(&mut self, text: &str) -> Result<bool, Lost> {
+        // What is no JSON-RPC is none of ours: other versions may say more.
+        let Ok(incoming) = serde_json::from_str::<Incoming>(text) else { return Ok(false) };
+        if let Some(method) = &incoming.method {
+            return self.handle_notification(method, &incoming.params).await;
+        }
+        if incoming.error.as_ref().is_some_and(|error| error.message.contains("Unauthorized")) {
+            return Err(key_problem(self.shared));
+        }
+        let failed = incoming.error.is_some();
+        match incoming.id {
+            // Klipper is asked again later.
+            Some(question::OBJECTS) if failed => {
+                self.objects = None;
+                self.shared.publish(self.without_klipper());
+                return Ok(false);
+            }
+            Some(question::OBJECTS) => {
+                let names = incoming.result["objects"].as_array().into_iter().flatten();
+                let names: Vec<String> = names.filter_map(|name| name.as_str().map(str::to_owned)).collect();
+                let objects = Objects::choose(&names);
+                let subscription = objects.subscription();
+                self.objects = Some(objects);
+                self.ask(question::SUBSCRIBE, "printer.objects.subscribe", subscription).await?;
+                return Ok(false);
+            }
+            Some(question::SUBSCRIBE) if failed => self.objects = None,
+            Some(question::SUBSCRIBE) => self.merge(&incoming.result["status"]).await?,
+            Some(question::WEBCAMS) => self.cameras = self.read_cameras(&incoming.result),
+            Some(question::METADATA) => {
+                let layers = incoming.result["layer_count"].as_u64().and_then(|layers| u32::try_from(layers).ok());
+                self.metadata.layer_count = layers;
+                self.metadata.estimated_time = incoming.result["estimated_time"].as_f64();
+            }
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
+
+    async fn handle_notification(&mut self, method: &str, params: &Value) -> Result<bool, Lost> {
+        match method {
+            "notify_status_update" => self.merge(&params[0]).await?,
+            "notify_klippy_ready" => {
+                self.ask(question::OBJECTS, "printer.objects.list", json!({})).await?;
+                return Ok(false);
+            }
+            "notify_klippy_disconnected" => {
+                self.objects = None;
+                self.shared.publish(self.without_klipper());
+                return Ok(false);
+            }
+            "notify_klippy_shutdown" => {
+                self.merge(&json!({"webhooks": {"state": "shutdown"}})).await?;
+            }
+            "notify_webcams_changed" => self.cameras = self.read_cameras(&params[0]),
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
+
+    async fn merge(&mut self, changes: &Value) -> Result<(), Lost> {
+        let Some(objects) = &mut self.objects else { return Ok(()) };
+        objects.merge(changes);
+        if let Some(file) = objects.file()
+            && file != self.metadata.file
+        {
+            self.metadata = Metadata { file: file.clone(), ..Metadata::default() };
+            self.ask(question::METADATA, "server.files.metadata", json!({"filename": file})).await?;
+        }
+        Ok(())
+    }
+
+    fn read_cameras(&self, answer: &Value) -> Vec<CameraSource> {
+        #[derive(Deserialize)]
+        struct Webcam {
+            name: String,
+            #[serde(default = "yes")]
+            enabled: bool,
+            #[serde(default)]
+            stream_url: String,
+            #[serde(default)]
+            snapshot_url: String,
+            #[serde(default)]
+            flip_horizontal: bool,
+            #[serde(default)]
+            flip_vertical: bool,
+            #[serde(default)]
+            rotation: u16,
+        }
+        const fn yes() -> bool {
+            true
+        }
+        let webcams = answer["webcams"].as_array().into_iter().flatten();
+        webcams
+            .filter_map(|webcam| Webcam::deserialize(webcam).ok())
+            .filter(|webcam| webcam.enabled)
+            .filter_map(|webcam| {
+                let camera = Camera {
+                    name: webcam.name,
+                    flip_h: webcam.flip_horizontal,
+                    flip_v: webcam.flip_vertical,
+                    rotation: webcam.rotation,
+                };
+                self.shared.addresses.source(camera, Some(&webcam.stream_url), Some(&webcam.snapshot_url))
+            })
+            .collect()
+    }
+
+    fn without_klipper(&self) -> Observed {
+        let problem = "Klipper is not running, or not ready: is the printer switched on?";
+        Observed { cameras: self.cameras.clone(), ..Observed::problem(problem) }
+    }
+
+    fn publish(&self) {
+        let observed = match &self.objects {
+            Some(objects) => {
+                Observed { state: objects.state(&self.metadata), cameras: self.cameras.clone(), light: objects.light() }
+            }
+            None => self.without_klipper(),
+        };
+        self.shared.publish(observed);
+    }
+}
+
+pub(super) async fn command(shared: &Shared, command: PrinterCommand) -> Result<(), CommandFailure> {
+    let state = shared.state.borrow().clone();
+    let path = match command {
+        PrinterCommand::LightOn | PrinterCommand::LightOff => {
+            let light = shared.light.lock().clone().ok_or(CommandFailure::Unsupported)?;
+            let script = light.script(command == PrinterCommand::LightOn);
+            format!("/printer/gcode/script?script={}", utf8_percent_encode(&script, NON_ALPHANUMERIC))
+        }
+        // Klipper runs its macros whether they fit or not, and the state is as fresh as its own.
+        _ if !state.commands.contains(&command) => {
+            return Err(CommandFailure::Refused(format!(
+                "the printer is {}: there is no print to {command}",
+                state.phase
+            )));
+        }
+        PrinterCommand::Pause => "/printer/print/pause".to_owned(),
+        PrinterCommand::Resume => "/printer/print/resume".to_owned(),
+        PrinterCommand::Cancel => "/printer/print/cancel".to_owned(),
+    };
+    let answer = match shared.client.post(&path, &json!({})).await {
+        Ok(answer) => answer,
+        // The answer comes when Klipper's macro is done, which can take a minute: parking, cooling. It has the command.
+        Err(AskError::Silent(_)) if state.problem.is_none() => return Ok(()),
+        Err(error) => return Err(error.into()),
+    };
+    #[derive(Deserialize)]
+    struct Refusal {
+        error: RpcError,
+    }
+    let message = || answer.json::<Refusal>().map(|refusal| refusal.error.message).unwrap_or_default();
+    match answer.status {
+        status if status.is_success() => Ok(()),
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+            Err(CommandFailure::NotAnswered(key_problem(shared).to_string()))
+        }
+        StatusCode::BAD_REQUEST | StatusCode::CONFLICT => Err(CommandFailure::Refused(message())),
+        status => Err(CommandFailure::NotAnswered(format!("Moonraker answers {}: {}", status.as_u16(), message()))),
+    }
+}

@@ -1,0 +1,156 @@
+//! Asks a printer's software questions of the agent's own, within bounds: what answers may be anything.
+
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http::{HeaderName, HeaderValue, Method, Request, StatusCode, Uri, header};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper_util::rt::TokioIo;
+use model::Secret;
+use parking_lot::Mutex;
+use serde::de::DeserializeOwned;
+use thiserror::Error;
+use tokio::time::timeout;
+
+use crate::PrinterUrl;
+use crate::connector::{ConnectError, PrinterConnector};
+
+/// The longest answers are OctoPrint's settings with many plug-ins, some hundred kilobytes.
+pub(crate) const MAX_ANSWER: usize = 1024 * 1024;
+/// For one question. A Raspberry Pi in the middle of a print answers within one second.
+const TIMEOUT: Duration = Duration::from_secs(5);
+/// For an order, which the software may carry out or store before it answers.
+const ORDER_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// How both OctoPrint and Moonraker are shown a key.
+pub(crate) const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
+
+/// Why a question has no answer. The texts are for the owner.
+#[derive(Debug, Error)]
+pub(crate) enum AskError {
+    #[error("{0}")]
+    Connect(#[from] ConnectError),
+    #[error("`{0}` accepts connections but does not answer; is the printer's software overloaded or stuck?")]
+    Silent(PrinterUrl),
+    #[error("`{0}` does not answer in HTTP; is the port right?")]
+    NotHttp(PrinterUrl),
+    #[error("`{0}` answers more than a printer has to say")]
+    TooLarge(PrinterUrl),
+    #[error("`{0}` gives an answer that cannot be understood")]
+    NotUnderstood(PrinterUrl),
+}
+
+/// An answer, whole.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    body: Bytes,
+    target: PrinterUrl,
+}
+
+impl Answer {
+    pub(crate) fn json<T: DeserializeOwned>(&self) -> Result<T, AskError> {
+        serde_json::from_slice(&self.body).map_err(|_| AskError::NotUnderstood(self.target.clone()))
+    }
+}
+
+/// Keeps one connection for the questions that are asked again and again.
+pub(crate) struct SoftwareClient {
+    connector: PrinterConnector,
+    api_key: Option<Secret>,
+    kept: Mutex<Option<SendRequest<Full<Bytes>>>>,
+}
+
+impl SoftwareClient {
+    pub(crate) fn new(connector: PrinterConnector, api_key: Option<Secret>) -> Self {
+        Self { connector, api_key, kept: Mutex::default() }
+    }
+
+    pub(crate) fn connector(&self) -> &PrinterConnector {
+        &self.connector
+    }
+
+    pub(crate) fn target(&self) -> &PrinterUrl {
+        self.connector.target()
+    }
+
+    /// The key as the header has it.
+    pub(crate) fn api_key(&self) -> Option<HeaderValue> {
+        let mut value = HeaderValue::from_str(self.api_key.as_ref()?.expose()).ok()?;
+        value.set_sensitive(true);
+        Some(value)
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Result<Answer, AskError> {
+        let exchange = async {
+            let kept = self.kept.lock().take().filter(SendRequest::is_ready);
+            if let Some(send) = kept {
+                // A connection that was closed meanwhile says nothing about the printer.
+                if let Ok(answer) = self.exchange(send, Method::GET, path, None).await {
+                    return Ok(answer);
+                }
+            }
+            self.exchange(self.connect().await?, Method::GET, path, None).await
+        };
+        timeout(TIMEOUT, exchange).await.map_err(|_| AskError::Silent(self.target().clone()))?
+    }
+
+    /// Tells it something, once, whatever becomes of it.
+    pub(crate) async fn post(&self, path: &str, body: &serde_json::Value) -> Result<Answer, AskError> {
+        let exchange = async {
+            let send = self.connect().await?;
+            self.exchange(send, Method::POST, path, Some(Bytes::from(body.to_string()))).await
+        };
+        timeout(ORDER_TIMEOUT, exchange).await.map_err(|_| AskError::Silent(self.target().clone()))?
+    }
+
+    async fn connect(&self) -> Result<SendRequest<Full<Bytes>>, AskError> {
+        let connection = self.connector.connect().await?;
+        let handshake = http1::handshake(TokioIo::new(connection.io)).await;
+        let (send, driver) = handshake.map_err(|_| AskError::NotHttp(self.target().clone()))?;
+        // It ends when `send` is dropped.
+        tokio::spawn(driver);
+        Ok(send)
+    }
+
+    async fn exchange(
+        &self,
+        mut send: SendRequest<Full<Bytes>>,
+        method: Method,
+        path: &str,
+        body: Option<Bytes>,
+    ) -> Result<Answer, AskError> {
+        let not_http = || AskError::NotHttp(self.target().clone());
+        let mut request = Request::new(Full::new(body.clone().unwrap_or_default()));
+        *request.method_mut() = method;
+        *request.uri_mut() = path.parse::<Uri>().map_err(|_| not_http())?;
+        let headers = request.headers_mut();
+        headers.insert(header::HOST, HeaderValue::from_str(self.target().authority()).map_err(|_| not_http())?);
+        headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
+        if body.is_some() {
+            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        }
+        if let Some(key) = self.api_key() {
+            headers.insert(API_KEY, key);
+        }
+        let response = send.send_request(request).await.map_err(|_| not_http())?;
+        let status = response.status();
+        let body = self.read(response.into_body()).await?;
+        *self.kept.lock() = Some(send);
+        Ok(Answer { status, body, target: self.target().clone() })
+    }
+
+    async fn read(&self, mut body: Incoming) -> Result<Bytes, AskError> {
+        let mut read = BytesMut::new();
+        while let Some(frame) = body.frame().await {
+            let Ok(data) = frame.map_err(|_| AskError::NotHttp(self.target().clone()))?.into_data() else { continue };
+            if read.len() + data.len() > MAX_ANSWER {
+                return Err(AskError::TooLarge(self.target().clone()));
+            }
+            read.extend_from_slice(&data);
+        }
+        Ok(read.freeze())
+    }
+}
