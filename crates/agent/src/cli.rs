@@ -100,6 +100,12 @@ struct PrinterArguments {
     /// The one-time token of the first start; with a configuration file of one printer, that printer's.
     #[arg(long, value_name = "TOKEN", env = "SPOOLWAY_AGENT_TOKEN", hide_env_values = true)]
     token: Option<String>,
+    /// A file with a key of OctoPrint's or Moonraker's, with which the agent reads what the printer does.
+    #[arg(long, value_name = "FILE", env = "SPOOLWAY_AGENT_PRINTER_API_KEY_FILE")]
+    printer_api_key_file: Option<PathBuf>,
+    /// The key itself. As a flag, every user of this machine could read it.
+    #[arg(long, hide = true, value_name = "KEY", env = "SPOOLWAY_AGENT_PRINTER_API_KEY", hide_env_values = true)]
+    printer_api_key: Option<String>,
     /// Tell the printer's software its visitors' addresses (`forward`), or not (`hide`).
     #[arg(long, value_name = "HOW", env = "SPOOLWAY_AGENT_VISITOR_ADDRESS")]
     visitor_address: Option<String>,
@@ -166,14 +172,16 @@ impl SettingsArguments {
     fn resolve(self) -> Result<Settings, SettingsError> {
         refuse_unknown_variables(std::env::vars_os().map(|(name, _)| name))?;
         let file = self.config.as_deref().map_or_else(|| Ok(ConfigFile::default()), ConfigFile::read)?;
-        Settings::resolve(self.into_overrides(), file, default_data())
+        Settings::resolve(self.into_overrides()?, file, default_data())
     }
 
-    fn into_overrides(self) -> Overrides {
+    fn into_overrides(self) -> Result<Overrides, SettingsError> {
         let PrinterArguments {
             url,
             r#virtual,
             token,
+            printer_api_key_file,
+            printer_api_key,
             visitor_address,
             printer_ca: ca,
             virtual_port,
@@ -181,6 +189,13 @@ impl SettingsArguments {
             virtual_lines_per_second,
             virtual_frames_per_second,
         } = self.printer;
+        let api_key = match printer_api_key_file {
+            None => printer_api_key,
+            Some(path) => Some(std::fs::read_to_string(&path).map_err(|error| {
+                let message = format!("`{}` cannot be read: {error}", path.display());
+                SettingsError::Problems(vec![Problem { key: "printer_api_key_file".to_owned(), message }])
+            })?),
+        };
         let printer = PrinterEntry {
             name: None,
             url,
@@ -188,13 +203,15 @@ impl SettingsArguments {
             ca,
             token,
             visitor_address,
+            api_key,
+            camera_hosts: Vec::new(),
             r#virtual,
             virtual_port,
             virtual_bytes_per_second,
             virtual_lines_per_second,
             virtual_frames_per_second,
         };
-        Overrides { server: self.server, ca: self.ca, insecure: self.insecure, data: self.data, printer }
+        Ok(Overrides { server: self.server, ca: self.ca, insecure: self.insecure, data: self.data, printer })
     }
 }
 

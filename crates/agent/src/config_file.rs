@@ -29,12 +29,23 @@ pub(crate) struct PrinterEntry {
     pub(crate) ca: Option<PathBuf>,
     pub(crate) token: Option<String>,
     pub(crate) visitor_address: Option<String>,
+    pub(crate) api_key: Option<String>,
+    #[serde(default)]
+    pub(crate) camera_hosts: Vec<String>,
     #[serde(default)]
     pub(crate) r#virtual: bool,
     pub(crate) virtual_port: Option<u16>,
     pub(crate) virtual_bytes_per_second: Option<u64>,
     pub(crate) virtual_lines_per_second: Option<u64>,
     pub(crate) virtual_frames_per_second: Option<f64>,
+}
+
+impl PrinterEntry {
+    /// Whether it says nothing but what people do not like to write into files.
+    pub(crate) fn holds_secrets_only(&self) -> bool {
+        let secrets = Self { token: self.token.clone(), api_key: self.api_key.clone(), ..Self::default() };
+        *self == secrets
+    }
 }
 
 impl ConfigFile {

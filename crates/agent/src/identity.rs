@@ -28,11 +28,6 @@ pub(crate) enum IdentityError {
     Damaged { path: PathBuf, source: serde_json::Error },
     #[error("the identity `{path}` cannot be written: {source}", path = .path.display())]
     Unwritable { path: PathBuf, source: io::Error },
-    #[error(
-        "this printer has not been enrolled yet; make a token on the service \
-         with `spoolway admin printer add`, and start the agent once with `--token TOKEN`"
-    )]
-    TokenMissing,
 }
 
 /// A printer's identity and the file that it is kept in.
@@ -68,17 +63,11 @@ impl IdentityStore {
                 stored
             }
             None => {
-                if token.is_none() {
-                    return Err(IdentityError::TokenMissing);
-                }
                 let stored = Stored { printer_id: None, key: Secret::generate().expose().to_owned() };
                 write(&path, &stored).map_err(|source| IdentityError::Unwritable { path: path.clone(), source })?;
                 stored
             }
         };
-        if stored.printer_id.is_none() && token.is_none() {
-            return Err(IdentityError::TokenMissing);
-        }
         Ok(Self { path, token, stored: Mutex::new(stored) })
     }
 
@@ -164,16 +153,14 @@ mod tests {
     }
 
     #[test]
-    fn without_identity_and_token_it_says_what_to_do() {
+    fn without_a_token_a_key_is_kept_for_the_code_that_will_be_entered() {
         let (parent, directory) = directory();
         assert_eq!(IdentityStore::peek(directory.path()).unwrap(), None);
-        let error = IdentityStore::open(&directory, None).unwrap_err();
-        assert!(matches!(error, IdentityError::TokenMissing));
-        assert!(error.to_string().contains("--token"));
-        assert!(!parent.path().join(FILE).exists(), "nothing is made up");
-        // Nor does a key without an id help.
-        drop(IdentityStore::open(&directory, token()).unwrap());
-        assert!(matches!(IdentityStore::open(&directory, None), Err(IdentityError::TokenMissing)));
+        let first = IdentityStore::open(&directory, None).unwrap();
+        assert!(first.printer_id().is_none() && first.enrolment_token().is_none());
+        assert!(parent.path().join(FILE).exists());
+        let again = IdentityStore::open(&directory, None).unwrap();
+        assert!(again.key() == first.key());
     }
 
     #[test]

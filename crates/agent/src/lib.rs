@@ -15,6 +15,7 @@ mod identity;
 mod link_state;
 mod logging;
 mod messages;
+mod pairing;
 mod printer_link;
 mod printer_watch;
 mod status;

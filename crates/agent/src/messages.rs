@@ -24,11 +24,19 @@ pub(crate) struct Message {
 }
 
 impl Message {
+    pub(crate) fn error(text: impl Into<String>) -> Self {
+        Self::new(Level::ERROR, text)
+    }
+
+    pub(crate) fn warn(text: impl Into<String>) -> Self {
+        Self::new(Level::WARN, text)
+    }
+
     fn new(level: Level, text: impl Into<String>) -> Self {
         Self { level, text: text.into(), hint: None }
     }
 
-    fn hint(self, hint: impl Into<String>) -> Self {
+    pub(crate) fn hint(self, hint: impl Into<String>) -> Self {
         Self { hint: Some(hint.into()), ..self }
     }
 }
@@ -128,7 +136,8 @@ pub(crate) fn refused(refusal: &Refusal, agent_version: &str) -> Message {
     }
 }
 
-fn failed(error: &DialError, now: SystemTime) -> Message {
+/// Why the service was not reached.
+pub(crate) fn failed(error: &DialError, now: SystemTime) -> Message {
     let message = Message::new(Level::WARN, chain(error));
     match error {
         DialError::Connect { .. } | DialError::Timeout(_) => {

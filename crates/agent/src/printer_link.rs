@@ -6,20 +6,23 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, anyhow};
-use model::link::PrinterStatus;
+use model::link::{PairingRequest, PrinterStatus, capability};
 use parking_lot::Mutex;
 use printers::forward::Forwarder;
+use printers::observe::{Observer, ObserverOptions};
 use printers::virtual_printer::{VirtualPrinter, VirtualPrinterOptions};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, Level, debug, error, info, warn};
-use tunnel::agent_loop::{AgentOptions, Notice};
+use tunnel::agent_loop::{AgentOptions, Identity, Notice};
+use tunnel::agent_services::AgentServices;
 use tunnel::dial::{DialError, DialOptions};
 
 use crate::data_directory::DataDirectory;
 use crate::identity::IdentityStore;
 use crate::link_state::LinkState;
 use crate::messages::{self, Message};
+use crate::pairing::{self, News};
 use crate::printer_watch::watch;
 use crate::settings::{PrinterSettings, Target};
 
@@ -29,6 +32,12 @@ pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// So long the first contact waits for the printer to say what it is, so that the service knows it at once. A printer
 /// that is off must not hold up the link.
 const FIRST_LOOK: Duration = Duration::from_secs(4);
+
+/// Where the id of the current print survives a restart.
+const PRINT_FILE: &str = "print.json";
+
+const CAPABILITIES: [&str; 4] =
+    [capability::STATE, capability::COMMANDS, capability::CAMERAS, capability::OCTOPRINT_KEY];
 
 /// Keeps one printer linked until `shutdown` is cancelled.
 ///
@@ -59,6 +68,12 @@ pub(crate) async fn run(
     let forwarder = Arc::new(Forwarder::new(target.clone(), &tls, settings.visitor_address)?);
 
     let (publish, mut status) = watch::channel(PrinterStatus::default());
+    let observed = ObserverOptions {
+        api_key: settings.api_key.clone(),
+        camera_hosts: settings.camera_hosts.clone(),
+        memory: Some(directory.path().join(PRINT_FILE)),
+    };
+    let observer = Observer::new(target.clone(), &tls, status.clone(), observed)?;
     let watching = AbortOnDrop(tokio::spawn(watch(target, tls, publish).in_current_span()));
     tokio::select! {
         _ = tokio::time::timeout(FIRST_LOOK, status.changed()) => {}
@@ -73,10 +88,27 @@ pub(crate) async fn run(
         stop: stop.clone(),
         last: Mutex::default(),
     };
-    let options = AgentOptions { dial, version: VERSION.to_owned(), capabilities: vec![], services: None };
+    if identity.printer_id().is_none() && settings.token.is_none() {
+        let paired = tokio::select! {
+            paired = pair(&settings.name, &dial, &identity, &status, &reporter) => paired,
+            () = shutdown.cancelled() => return Ok(()),
+        };
+        if let Err(message) = paired {
+            reporter.keep(false, message.to_string());
+            return Err(anyhow!("{message}"));
+        }
+    }
+    let services = observer.clone();
+    let observing = AbortOnDrop(tokio::spawn(async move { services.run().await }.in_current_span()));
+    let options = AgentOptions {
+        dial,
+        version: VERSION.to_owned(),
+        capabilities: CAPABILITIES.map(str::to_owned).into(),
+        services: Some(Arc::new(observer) as Arc<dyn AgentServices>),
+    };
     let ended =
         tunnel::agent_loop::run(options, identity, status, forwarder, |notice| reporter.handle(notice), stop).await;
-    drop(watching);
+    drop((watching, observing));
     let outcome = match ended {
         Err(refusal) => Err(messages::refused(&refusal, VERSION)),
         Ok(()) => reporter.last.lock().fatal.take().map_or(Ok(()), Err),
@@ -91,6 +123,44 @@ pub(crate) async fn run(
             Err(anyhow!("{message}"))
         }
     }
+}
+
+/// Has the printer linked by a code that its owner enters on the service's site.
+async fn pair(
+    name: &str,
+    dial: &DialOptions,
+    identity: &IdentityStore,
+    status: &watch::Receiver<PrinterStatus>,
+    reporter: &Reporter,
+) -> Result<(), Message> {
+    let printer = status.borrow().clone();
+    let request = PairingRequest {
+        host: pairing::host_name(),
+        software: printer.software,
+        software_version: printer.software_version,
+        agent_version: VERSION.to_owned(),
+        lan_ip: printer.lan_ip,
+    };
+    let mut last = None;
+    let tell = |news: News<'_>| match news {
+        News::Offer(offer) => {
+            last = None;
+            pairing::show(name, offer);
+            info!("the printer can be linked at {} with the code {}", offer.url, offer.code);
+            reporter.keep(false, format!("waits for the code {} to be entered at {}", offer.code, offer.url));
+        }
+        // A service that is down for a day must not fill the log.
+        News::Retry(message, delay) if last.as_ref() == Some(&message) => debug!(?delay, "{message}"),
+        News::Retry(message, delay) => {
+            log(&message, Some(delay));
+            reporter.keep(false, message.to_string());
+            last = Some(message);
+        }
+    };
+    let id = pairing::pair(dial, &identity.key(), &request, tell).await?;
+    identity
+        .enrolled(&id)
+        .map_err(|error| messages::describe(&Notice::IdentityNotKept(error), VERSION, SystemTime::now()))
 }
 
 struct AbortOnDrop(tokio::task::JoinHandle<()>);

@@ -15,6 +15,9 @@ use tunnel::dial::ServerUrl;
 
 use crate::config_file::{ConfigFile, PrinterEntry};
 
+/// Keys have 32 characters; longer ones were copied with something else.
+const MAX_KEY: usize = 256;
+
 /// Checked settings.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -41,6 +44,10 @@ pub struct PrinterSettings {
     pub token: Option<Secret>,
     /// Whether the printer's software is told visitors' addresses.
     pub visitor_address: VisitorAddress,
+    /// A key of the printer's software, for what the agent itself asks of it.
+    pub api_key: Option<Secret>,
+    /// Hosts besides the printer's own that its cameras may be on.
+    pub camera_hosts: Vec<String>,
     /// Certificates to trust besides the system's when talking to the printer.
     pub ca: Option<PathBuf>,
 }
@@ -176,9 +183,10 @@ fn resolve_printers(
         }
         // Its address may change and the name stays, so that it is still the same printer.
         (true, []) => entries.push(PrinterEntry { name: Some("printer".to_owned()), ..flags }),
-        // The usual use: the file stays as it is, and the token is given once.
-        (true, [only]) if flags == (PrinterEntry { token: flags.token.clone(), ..PrinterEntry::default() }) => {
-            only.token = flags.token;
+        // The usual use: the file stays as it is, the token is given once, and keys are kept elsewhere.
+        (true, [only]) if flags.holds_secrets_only() => {
+            only.token = flags.token.or(only.token.take());
+            only.api_key = flags.api_key.or(only.api_key.take());
         }
         (true, _) => {
             problems.add::<()>(
@@ -228,6 +236,19 @@ fn resolve_printer(data: &Path, place: &str, entry: PrinterEntry, problems: &mut
             problems.add(&key("visitor_address"), &message).unwrap_or_default()
         }
     };
+    let api_key = match entry.api_key.as_deref().map(str::trim) {
+        None | Some("") => None,
+        Some(key) if key.len() <= MAX_KEY && key.bytes().all(|byte| byte.is_ascii_graphic()) => Some(Secret::new(key)),
+        Some(_) => problems.add(&key("api_key"), "it is no key; was it copied whole, and nothing else?"),
+    };
+    for host in &entry.camera_hosts {
+        let is_host =
+            !host.is_empty() && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-:_".contains(&byte));
+        if !is_host {
+            let message = format!("`{host}` is no host; write it like `camera.local` or `192.168.1.9:8080`");
+            problems.add::<()>(&key("camera_hosts"), &message);
+        }
+    }
     let target = target?;
     let name = entry.name.unwrap_or_else(|| match &target {
         Target::Address(url) => url.authority().to_owned(),
@@ -240,7 +261,16 @@ fn resolve_printer(data: &Path, place: &str, entry: PrinterEntry, problems: &mut
             return problems.add(&key("name"), "it has no letter a–z and no digit to name a directory with");
         }
     };
-    Some(PrinterSettings { name, directory, target, token, visitor_address, ca: entry.ca })
+    Some(PrinterSettings {
+        name,
+        directory,
+        target,
+        token,
+        visitor_address,
+        api_key,
+        camera_hosts: entry.camera_hosts,
+        ca: entry.ca,
+    })
 }
 
 fn resolve_target(key: &dyn Fn(&str) -> String, entry: &PrinterEntry, problems: &mut Problems) -> Option<Target> {

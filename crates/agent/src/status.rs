@@ -86,7 +86,7 @@ fn in_words(report: &Report) -> String {
         let enrolled = match (&printer.identity_problem, &printer.printer_id) {
             (Some(problem), _) => problem.clone(),
             (None, Some(id)) => format!("enrolled as {id}"),
-            (None, None) => "not enrolled yet; start the agent once with `--token TOKEN`".to_owned(),
+            (None, None) => "not enrolled yet; start the agent, and enter the code that it shows".to_owned(),
         };
         let link = match &printer.link {
             _ if !printer.running => "the agent does not run".to_owned(),
@@ -141,6 +141,8 @@ mod tests {
             target: Target::Virtual(VirtualPrinterOptions::default()),
             token: None,
             visitor_address: VisitorAddress::default(),
+            api_key: None,
+            camera_hosts: Vec::new(),
             ca: None,
         };
         let words = || {

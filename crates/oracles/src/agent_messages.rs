@@ -5,7 +5,10 @@ use std::fmt::Debug;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::{HeaderName, HeaderValue, Request};
-use model::link::{AgentEvent, Drain, Hello, Refusal, Welcome};
+use model::link::{
+    AgentEvent, Drain, Hello, KeyRequest, PairingAnswer, PairingOffer, PairingRequest, Refusal, Welcome,
+};
+use model::printing::{MAX_PARTS, PrinterState};
 use model::wire;
 use relay::fuzzing::{Events, MAX_EVENT};
 use serde::Serialize;
@@ -27,6 +30,11 @@ pub fn check(data: &[u8]) {
             check_message::<Refusal>(rest);
             check_message::<Drain>(rest);
             check_message::<AgentEvent>(rest);
+            check_message::<PairingRequest>(rest);
+            check_message::<PairingOffer>(rest);
+            check_message::<PairingAnswer>(rest);
+            check_message::<KeyRequest>(rest);
+            check_state(rest);
         }
     }
 }
@@ -36,6 +44,16 @@ fn check_message<T: Serialize + DeserializeOwned + PartialEq + Debug>(bytes: &[u
     let Ok(message) = serde_json::from_slice::<T>(bytes) else { return };
     let Ok(written) = serde_json::to_vec(&message) else { panic!("{message:?} cannot be written") };
     assert_eq!(serde_json::from_slice::<T>(&written).ok().as_ref(), Some(&message));
+}
+
+/// What an agent says of its printer fits where it is kept, whatever it says, and one event again.
+fn check_state(bytes: &[u8]) {
+    let Ok(state) = serde_json::from_slice::<PrinterState>(bytes) else { return };
+    let state = state.bounded();
+    assert!(state.temperatures.len() <= MAX_PARTS && state.cameras.len() <= MAX_PARTS);
+    assert_eq!(state.clone().bounded(), state);
+    let Ok(event) = serde_json::to_vec(&AgentEvent::PrinterState(state)) else { panic!("a state can be written") };
+    assert!(event.len() < MAX_EVENT);
 }
 
 fn check_events(stream: &[u8], seed: u8) {

@@ -168,3 +168,21 @@ fn check_problems(outcome: Result<Settings, SettingsError>, expected: &[(&str, &
         assert!(problem.message.contains(message), "{problem}");
     }
 }
+
+#[test]
+fn keys_come_from_file_or_flags_and_cameras_hosts_are_hosts() {
+    let file = "server = 'https://s.example'\n[[printer]]\nurl = 'http://octopi.local'\napi_key = ' FILE '\n\
+                camera_hosts = ['cam.local', '10.0.0.9:8080']";
+    let printer = &resolve(Overrides::default(), file).unwrap().printers[0];
+    assert_eq!(printer.api_key.as_ref().unwrap().expose(), "FILE");
+    assert_eq!(printer.camera_hosts, ["cam.local", "10.0.0.9:8080"]);
+    let flags = PrinterEntry { api_key: Some("FLAG\n".to_owned()), ..PrinterEntry::default() };
+    let both = resolve(Overrides { printer: flags, ..Overrides::default() }, file).unwrap();
+    assert_eq!(both.printers[0].api_key.as_ref().unwrap().expose(), "FLAG");
+    let wrong = "server = 'https://s.example'\n[[printer]]\nurl = 'http://octopi.local'\napi_key = 'a b'\n\
+                 camera_hosts = ['http://cam.local/']";
+    check_problems(
+        resolve(Overrides::default(), wrong),
+        &[("printer.api_key", "it is no key"), ("printer.camera_hosts", "is no host")],
+    );
+}

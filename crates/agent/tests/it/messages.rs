@@ -42,9 +42,12 @@ async fn wrong_token() {
 #[tokio::test]
 async fn no_token() {
     let data = tempfile::tempdir().unwrap();
-    let mut agent = Program::run("http://localhost:9", data.path(), &["--virtual"]);
+    // A service that links no printers by a code.
+    let service = Service::welcoming(&PrinterId::generate()).await;
+    let mut agent = Program::run(&service.url(), data.path(), &["--virtual"]);
     assert_eq!(agent.exit().await.code(), Some(1));
     agent.wait_for_log("has not been enrolled yet").await;
+    agent.wait_for_log("start the agent once with `--token TOKEN`").await;
 }
 
 #[tokio::test]

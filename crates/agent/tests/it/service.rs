@@ -1,5 +1,6 @@
 //! The service's end of links, with the real tunnel and no rules of its own.
 
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -7,7 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http::{Method, Request, Response};
-use http_body_util::Full;
+use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -30,6 +31,14 @@ pub(crate) struct Service {
     scheme: &'static str,
     address: SocketAddr,
     arrivals: Mutex<mpsc::Receiver<Seen>>,
+    /// What agents without a token are answered, in this order; and what they asked.
+    pub(crate) pairing: Arc<Pairing>,
+}
+
+#[derive(Default)]
+pub(crate) struct Pairing {
+    pub(crate) answers: parking_lot::Mutex<VecDeque<(u16, String)>>,
+    pub(crate) asked: parking_lot::Mutex<Vec<(Method, String)>>,
 }
 
 /// An agent that was let in.
@@ -65,10 +74,14 @@ impl Service {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (tell, arrivals) = mpsc::channel(16);
+        let pairing = Arc::new(Pairing::default());
+        let paired = Arc::clone(&pairing);
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 let (verdict, tell) = (Arc::clone(&verdict), tell.clone());
-                let answer = service_fn(move |request| answer(request, Arc::clone(&verdict), tell.clone()));
+                let paired = Arc::clone(&paired);
+                let answer =
+                    service_fn(move |request| answer(request, Arc::clone(&verdict), tell.clone(), Arc::clone(&paired)));
                 let tls = tls.clone();
                 tokio::spawn(async move {
                     let http = http1::Builder::new();
@@ -83,7 +96,7 @@ impl Service {
                 });
             }
         });
-        Self { scheme, address, arrivals: Mutex::new(arrivals) }
+        Self { scheme, address, arrivals: Mutex::new(arrivals), pairing }
     }
 
     pub(crate) fn url(&self) -> String {
@@ -134,7 +147,17 @@ async fn answer(
     mut request: Request<Incoming>,
     verdict: Arc<Verdict>,
     tell: mpsc::Sender<Seen>,
+    pairing: Arc<Pairing>,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
+    if request.uri().path() == wire::PAIRING_PATH {
+        let method = request.method().clone();
+        let body = request.collect().await.unwrap().to_bytes();
+        pairing.asked.lock().push((method.clone(), String::from_utf8(body.to_vec()).unwrap()));
+        // A service that links by tokens only has no codes.
+        let none = || if method == Method::GET { (404, String::new()) } else { (403, String::new()) };
+        let (status, body) = pairing.answers.lock().pop_front().unwrap_or_else(none);
+        return Ok(Response::builder().status(status).body(Full::from(body)).unwrap());
+    }
     let arrival = Arrival::read(&request).unwrap();
     let welcome = match verdict(&arrival.hello) {
         Ok(welcome) => welcome,
