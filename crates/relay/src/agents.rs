@@ -323,3 +323,21 @@ const fn reason_label(reason: RefusalReason) -> &'static str {
         RefusalReason::Unknown => "unknown",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_agent_that_says_too_much_has_to_wait() {
+        let second = Duration::from_secs(1);
+        let start = Instant::now();
+        let mut pace = EventPace::new(start);
+        assert_eq!(pace.handle_events(EVENTS_A_SECOND, start), None);
+        assert_eq!(pace.handle_events(1, start), Some(second));
+        assert_eq!(pace.handle_events(EVENTS_A_SECOND, start + second), None);
+        assert_eq!(pace.handle_events(2, start + 2 * second), None, "the second is over");
+        let flood = pace.handle_events(10 * EVENTS_A_SECOND, start + 3 * second);
+        assert_eq!(flood, Some(10 * second), "in the long run no more than allowed");
+    }
+}
