@@ -13,12 +13,15 @@ use relay::{Authority, Timeouts};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use thiserror::Error;
+use web::mail::Mailer;
+use web::oidc::ProviderSettings;
+use web::{SignUp, SiteSettings};
 
 /// Where the service listens unless told otherwise.
 pub const DEFAULT_LISTEN: &str = "127.0.0.1:8080";
 
 /// Every key, for telling a misspelt one.
-const KEYS: [&str; 13] = [
+const KEYS: [&str; 24] = [
     "listen",
     "domain",
     "printers_domain",
@@ -29,6 +32,17 @@ const KEYS: [&str; 13] = [
     "metrics_listen",
     "max_connections",
     "max_connections_per_address",
+    "sign_up",
+    "pairing",
+    "beta_features",
+    "allow_private_targets",
+    "abuse_contact",
+    "smtp.url",
+    "smtp.from",
+    "oidc.name",
+    "oidc.issuer",
+    "oidc.client_id",
+    "oidc.client_secret",
     "tls.listen",
     "tls.certificate",
     "tls.key",
@@ -84,6 +98,12 @@ pub struct Config {
     pub max_connections_per_address: usize,
     /// How long visitors may take; no setting, but for tests.
     pub timeouts: Timeouts,
+    /// The operator's choices about the site.
+    pub site: SiteSettings,
+    /// Sends mail.
+    pub mailer: Option<Mailer>,
+    /// Another service that people may sign in with.
+    pub provider: Option<ProviderSettings>,
     /// Certificates, and where to listen with them if not on `listen`.
     pub tls: Option<(CertificateFiles, Option<SocketAddr>)>,
 }
@@ -240,6 +260,9 @@ impl Reader {
         }
         let max_connections_per_address =
             self.get("max_connections_per_address", "a number of connections").unwrap_or(DEFAULT_PER_ADDRESS);
+        let site = self.site();
+        let mailer = self.mailer();
+        let provider = self.provider();
         let tls = self.tls();
         let allow_plain_http = self.get("allow_plain_http", "`true` or `false`").unwrap_or(false);
         let address = listen.unwrap_or(default_listen);
@@ -266,23 +289,112 @@ impl Reader {
             max_connections,
             max_connections_per_address,
             timeouts: Timeouts::default(),
+            site,
+            mailer,
+            provider,
             tls,
         }
     }
 
-    fn networks(&mut self) -> Vec<IpNet> {
-        let texts = match self.figment.find_value("trusted_proxies") {
-            Err(_) => return Vec::new(),
-            // A variable may hold several, set apart by commas.
+    /// A list of texts; a variable may hold several, set apart by commas.
+    fn texts(&mut self, key: &str, expected: &str) -> Vec<String> {
+        match self.figment.find_value(key) {
+            Err(_) => Vec::new(),
             Ok(Value::String(_, text)) => text.split(',').map(|text| text.trim().to_owned()).collect(),
-            Ok(value) => match value.deserialize::<Vec<String>>() {
-                Ok(texts) => texts,
-                Err(_) => {
-                    self.mistake("trusted_proxies", "expected a list of addresses like `[\"10.0.0.0/8\", \"::1\"]`");
-                    return Vec::new();
+            Ok(value) => value.deserialize::<Vec<String>>().unwrap_or_else(|_| {
+                self.mistake(key, format!("expected {expected}"));
+                Vec::new()
+            }),
+        }
+    }
+
+    fn site(&mut self) -> SiteSettings {
+        let default = SiteSettings::default();
+        let sign_up = self.parse("sign_up", |text| match text {
+            "open" => Ok(SignUp::Open),
+            "invitation" => Ok(SignUp::Invitation),
+            "closed" => Ok(SignUp::Closed),
+            _ => {
+                Err(format!("`{text}` is none of `open`, `invitation` and `closed`; nobody could tell who may sign up"))
+            }
+        });
+        let beta_features = self.texts("beta_features", "a list of names like `[\"gadget-api\"]`");
+        for feature in &beta_features {
+            if let Err(error) = feature.parse::<store::Feature>() {
+                self.mistake("beta_features", format!("`{feature}`: {error}; it could be granted to nobody"));
+            }
+        }
+        SiteSettings {
+            sign_up: sign_up.unwrap_or(default.sign_up),
+            pairing: self.get("pairing", "`true` or `false`").unwrap_or(default.pairing),
+            beta_features,
+            allow_private_targets: self
+                .get("allow_private_targets", "`true` or `false`")
+                .unwrap_or(default.allow_private_targets),
+            abuse_contact: self.get("abuse_contact", "an address or a URL as text"),
+        }
+    }
+
+    fn mailer(&mut self) -> Option<Mailer> {
+        let url: Option<String> = self.get("smtp.url", "a URL like `smtps://user:password@mail.example.org`");
+        let from: Option<String> = self.get("smtp.from", "a sender like `Spoolway <printers@example.org>`");
+        match (url, from) {
+            (None, None) => None,
+            (Some(url), Some(from)) => match Mailer::new(&url, &from) {
+                Ok(mailer) => Some(mailer),
+                Err(error) => {
+                    let key = if matches!(error, web::mail::MailError::From(_)) { "smtp.from" } else { "smtp.url" };
+                    self.mistake(key, format!("{error}; no mail could be sent"));
+                    None
                 }
             },
-        };
+            (Some(_), None) => {
+                self.mistake("smtp.from", "is missing beside `smtp.url`; mail needs a sender");
+                None
+            }
+            (None, Some(_)) => {
+                self.mistake("smtp.url", "is missing beside `smtp.from`; there is no server to send mail with");
+                None
+            }
+        }
+    }
+
+    fn provider(&mut self) -> Option<ProviderSettings> {
+        let keys = ["oidc.issuer", "oidc.client_id", "oidc.client_secret"];
+        let values = keys.map(|key| self.get::<String>(key, "text"));
+        let name: Option<String> = self.get("oidc.name", "text");
+        match values {
+            [Some(issuer), Some(client_id), Some(client_secret)] => {
+                let is_url = issuer.starts_with("https://") || issuer.starts_with("http://");
+                if !is_url {
+                    self.mistake("oidc.issuer", "it is no `https://` URL; nobody could sign in with it");
+                }
+                Some(ProviderSettings {
+                    name: name.unwrap_or_else(|| "single sign-on".to_owned()),
+                    issuer,
+                    client_id,
+                    client_secret: model::Secret::new(client_secret),
+                })
+            }
+            [None, None, None] => {
+                if name.is_some() {
+                    self.mistake("oidc.name", "does nothing without `oidc.issuer`");
+                }
+                None
+            }
+            values => {
+                for (key, value) in keys.iter().zip(values) {
+                    if value.is_none() {
+                        self.mistake(key, "is missing; signing in with the other service needs all three");
+                    }
+                }
+                None
+            }
+        }
+    }
+
+    fn networks(&mut self) -> Vec<IpNet> {
+        let texts = self.texts("trusted_proxies", "a list of addresses like `[\"10.0.0.0/8\", \"::1\"]`");
         let mut networks = Vec::new();
         for text in texts.iter().filter(|text| !text.is_empty()) {
             match text.parse::<IpNet>().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from)) {

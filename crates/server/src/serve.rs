@@ -15,13 +15,16 @@ use relay::live::LivePrinters;
 use relay::owner_views::OwnerViews;
 use relay::relay::LinkDirectory;
 use relay::{Authority, Relay, RelayOptions, SiteNames};
-use store::{DatabaseUrl, SiteAddress, Store};
+use store::{DatabaseUrl, SiteAddress, Store, TokenPurpose};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
-use web::{Readiness, SiteState};
+use web::oidc::Provider;
+use web::outbound::{Outbound, OutboundOptions};
+use web::passkeys::Passkeys;
+use web::{Readiness, ReadyCheck, SiteState};
 
 use crate::config::Config;
 use crate::{demo, telemetry};
@@ -32,6 +35,8 @@ const GRACE: Duration = Duration::from_secs(30);
 const DRAIN_SPREAD: Duration = Duration::from_secs(2);
 /// Files that the process needs besides connections: database, logs, certificates.
 const RESERVED_FILES: u64 = 64;
+/// The setup link is used on the day that the service is installed; each start prints a new one.
+const SETUP_LIFETIME: Duration = Duration::from_secs(24 * 3600);
 /// How often dead connections' tombstones and old changes are cleared away.
 const PRUNE_INTERVAL: Duration = Duration::from_secs(6 * 3600);
 
@@ -70,25 +75,34 @@ impl Service {
         };
         let tls_address = tls_listener.as_ref().map(TcpListener::local_addr).transpose()?;
         let names = names(config, address, tls_address)?;
-        let site = SiteAddress {
+        let address_of_site = SiteAddress {
             scheme: names.scheme.clone(),
             domain: names.domain.to_string(),
             printers_domain: names.printers_domain.to_string(),
         };
-        store.set_site_address(&site).await.context("cannot write the service's address to the database")?;
+        store.set_site_address(&address_of_site).await.context("cannot write the service's address to the database")?;
 
         let shutdown = CancellationToken::new();
         let tracker = TaskTracker::new();
         let directory: LinkDirectory = Arc::new(InProcess::<Arc<dyn Link>>::default());
         let live = LivePrinters::new(Arc::clone(&directory));
         let owner_views = OwnerViews::default();
+        let site = site_state(config, &names, &store, &live, &owner_views, &shutdown)?;
+        let following = tokio::spawn(web::watch_prints(site.clone()));
+        tokio::spawn({
+            let shutdown = shutdown.clone();
+            async move {
+                shutdown.cancelled().await;
+                following.abort();
+            }
+        });
         let relay = Relay::start(RelayOptions {
             store: store.clone(),
             names,
             directory,
             live: live.clone(),
             owner_views: owner_views.clone(),
-            site: site_handler(&store, &shutdown),
+            site: site_handler(site),
             trusted_proxies: config.trusted_proxies.clone(),
             timeouts: config.timeouts,
         });
@@ -153,6 +167,10 @@ pub async fn run(config: Config, with_demo: bool) -> anyhow::Result<()> {
     println!("spoolway is ready on {scheme}://{} (domain {})", service.address, service.relay.names().domain);
     if let Some(demo) = &demo {
         demo.print();
+    } else if let Some(link) = setup_link(&service.store, service.relay.names()).await? {
+        println!();
+        println!("There is no administrator yet. Whoever opens this link within a day becomes it:");
+        println!("  {link}");
     }
     tokio::select! {
         _ = terminate.recv() => {}
@@ -199,11 +217,43 @@ fn names(config: &Config, address: SocketAddr, tls_address: Option<SocketAddr>) 
     Ok(SiteNames { scheme, domain, printers_domain })
 }
 
-fn site_handler(store: &Store, shutdown: &CancellationToken) -> relay::body::SiteHandler {
+/// What the site needs.
+fn site_state(
+    config: &Config,
+    names: &SiteNames,
+    store: &Store,
+    live: &LivePrinters,
+    owner_views: &OwnerViews,
+    shutdown: &CancellationToken,
+) -> anyhow::Result<SiteState> {
+    let origin = format!("{}://{}", names.scheme, names.domain);
+    let oidc = match &config.provider {
+        Some(settings) => Some(Arc::new(Provider::new(settings.clone(), &origin)?)),
+        None => None,
+    };
+    let outbound = Outbound::new(OutboundOptions::new(config.site.allow_private_targets))
+        .context("cannot prepare requests to other servers")?;
+    Ok(SiteState {
+        store: store.clone(),
+        live: live.clone(),
+        owner_views: owner_views.clone(),
+        names: Arc::new(names.clone()),
+        settings: Arc::new(config.site.clone()),
+        mailer: config.mailer.clone(),
+        oidc,
+        outbound,
+        passkeys: Passkeys::new(&origin).map(Arc::new),
+        ready: ready_check(store, shutdown),
+        attempts: Arc::default(),
+        second_factors: Arc::default(),
+    })
+}
+
+fn ready_check(store: &Store, shutdown: &CancellationToken) -> ReadyCheck {
     let (store, shutdown) = (store.clone(), shutdown.clone());
-    let ready = move || {
+    Arc::new(move || {
         let (store, shutdown) = (store.clone(), shutdown.clone());
-        let check = async move {
+        Box::pin(async move {
             if shutdown.is_cancelled() {
                 return Readiness::NotReady { reason: "the service is going down" };
             }
@@ -214,10 +264,12 @@ fn site_handler(store: &Store, shutdown: &CancellationToken) -> relay::body::Sit
                     Readiness::NotReady { reason: "the database does not answer" }
                 }
             }
-        };
-        Box::pin(check) as std::pin::Pin<Box<dyn Future<Output = Readiness> + Send>>
-    };
-    let router = web::router(SiteState { ready: Arc::new(ready) });
+        })
+    })
+}
+
+fn site_handler(state: SiteState) -> relay::body::SiteHandler {
+    let router = web::router(state);
     Box::new(move |request| {
         let router = router.clone();
         Box::pin(async move {
@@ -225,6 +277,17 @@ fn site_handler(store: &Store, shutdown: &CancellationToken) -> relay::body::Sit
             response.map(|body| RelayBody::Site(body.map_err(Into::into).boxed_unsync()))
         })
     })
+}
+
+/// A service that has no administrator prints a link with which one is made: there is no password that anybody could
+/// know beforehand.
+async fn setup_link(store: &Store, names: &SiteNames) -> anyhow::Result<Option<String>> {
+    if store.has_any_admin().await? {
+        return Ok(None);
+    }
+    let now = std::time::SystemTime::now();
+    let token = store.issue_token(TokenPurpose::Setup, None, None, None, SETUP_LIFETIME, now).await?;
+    Ok(Some(format!("{}://{}/setup?token={}", names.scheme, names.domain, token.expose())))
 }
 
 /// What the limit of open files leaves for connections.

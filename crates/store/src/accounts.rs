@@ -70,6 +70,7 @@ impl Store {
                 email: read_email(&row.email)?,
                 plan: row.plan,
                 has_password: row.password_hash.is_some(),
+                is_admin: row.is_admin,
                 n_printers: u64::try_from(n_printers).unwrap_or(0),
                 created_at: from_milliseconds(row.created_at),
             })

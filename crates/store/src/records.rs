@@ -196,6 +196,8 @@ pub struct AccountSummary {
     pub plan: String,
     /// Whether a password was set.
     pub has_password: bool,
+    /// Whether it runs the service.
+    pub is_admin: bool,
     /// How many printers it has.
     pub n_printers: u64,
     /// When it was made.

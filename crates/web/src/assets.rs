@@ -15,6 +15,42 @@ pub(crate) static STYLESHEET: LazyLock<Asset> =
 pub(crate) static ICON: LazyLock<Asset> =
     LazyLock::new(|| Asset::new("icon", "svg", "image/svg+xml", include_str!("../assets/icon.svg")));
 
+/// Replaces parts of a page by what the service sends.
+pub(crate) static HTMX: LazyLock<Asset> =
+    LazyLock::new(|| script("htmx", include_str!("../assets/vendor/htmx.min.js")));
+
+/// Lets it listen to server-sent events.
+pub(crate) static HTMX_SSE: LazyLock<Asset> =
+    LazyLock::new(|| script("hx-sse", include_str!("../assets/vendor/hx-sse.min.js")));
+
+/// Draws the chart of temperatures.
+pub(crate) static UPLOT: LazyLock<Asset> =
+    LazyLock::new(|| script("uplot", include_str!("../assets/vendor/uPlot.min.js")));
+
+/// The chart's stylesheet.
+pub(crate) static UPLOT_STYLESHEET: LazyLock<Asset> = LazyLock::new(|| {
+    Asset::new("uplot", "css", "text/css; charset=utf-8", include_str!("../assets/vendor/uPlot.min.css"))
+});
+
+/// What pages do by themselves: asking before something is destroyed, copying, passkeys.
+pub(crate) static SITE_SCRIPT: LazyLock<Asset> = LazyLock::new(|| script("site", include_str!("../assets/site.js")));
+
+/// The chart of temperatures and the camera's last picture.
+pub(crate) static VIEW_SCRIPT: LazyLock<Asset> = LazyLock::new(|| script("view", include_str!("../assets/view.js")));
+
+/// Signing in and registering with passkeys.
+pub(crate) static PASSKEY_SCRIPT: LazyLock<Asset> =
+    LazyLock::new(|| script("passkey", include_str!("../assets/passkey.js")));
+
+/// Every file, for the router.
+pub(crate) fn all() -> [&'static Asset; 9] {
+    [&STYLESHEET, &ICON, &HTMX, &HTMX_SSE, &UPLOT, &UPLOT_STYLESHEET, &SITE_SCRIPT, &VIEW_SCRIPT, &PASSKEY_SCRIPT]
+}
+
+fn script(name: &str, content: &'static str) -> Asset {
+    Asset::new(name, "js", "text/javascript; charset=utf-8", content)
+}
+
 /// A file whose path changes with its content, so browsers may keep it for good.
 pub(crate) struct Asset {
     pub(crate) path: String,

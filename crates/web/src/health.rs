@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 use http::{StatusCode, header};
 use serde::Serialize;
 
-use crate::router::SiteState;
+use crate::state::SiteState;
 
 /// Finds out whether the service can do its work at this moment.
 pub type ReadyCheck = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Readiness> + Send>> + Send + Sync>;

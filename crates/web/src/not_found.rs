@@ -12,5 +12,9 @@ use crate::page::Page;
 struct NotFound;
 
 pub(crate) async fn page() -> Response {
+    response()
+}
+
+pub(crate) fn response() -> Response {
     (StatusCode::NOT_FOUND, Page(NotFound)).into_response()
 }

@@ -84,11 +84,17 @@ async fn every_answer_forbids_what_the_site_never_does() {
         let answer = get(&path).await;
         let policy = answer.header("content-security-policy");
         assert!(policy.starts_with("default-src 'none'; ") && policy.contains("frame-ancestors 'none'"), "{path}");
-        assert!(!policy.contains("unsafe") && !policy.contains("script-src"), "{path}");
+        assert!(policy.contains("object-src 'none'") && policy.contains("base-uri 'none'"), "{path}");
+        assert!(!policy.contains("unsafe") && !policy.contains("script-src 'self'"), "{path}");
         assert_eq!(answer.header("x-content-type-options"), "nosniff", "{path}");
         assert_eq!(answer.header("referrer-policy"), "same-origin", "{path}");
         assert_eq!(answer.header("cross-origin-opener-policy"), "same-origin", "{path}");
-        assert!(!answer.body.contains("<script") && !answer.body.contains(" style="), "{path}");
+        assert!(!answer.body.contains(" style=") && !answer.body.contains(" onclick="), "{path}");
+        // Every script is a file of ours, and is marked for this answer alone.
+        for script in answer.body.split("<script").skip(1) {
+            let nonce = policy.split("'nonce-").nth(1).and_then(|rest| rest.split('\'').next()).unwrap_or("none");
+            assert!(script.starts_with(&format!(" nonce=\"{nonce}\" src=\"/assets/")), "{path}: {script:.80}");
+        }
     }
     let refused = ask(Method::POST, "/errors", Arc::new(|| Box::pin(async { Readiness::Ready }))).await;
     assert_eq!(refused.status, StatusCode::METHOD_NOT_ALLOWED);
@@ -103,7 +109,7 @@ async fn head_sends_the_headers_alone() {
 }
 
 fn pages() -> Vec<String> {
-    let fixed = ["/", "/errors"].map(str::to_owned);
+    let fixed = ["/", "/errors", "/sign-in", "/sign-up", "/reset-password"].map(str::to_owned);
     fixed.into_iter().chain(RelayError::ALL.map(|error| format!("/errors/{}", error.code()))).collect()
 }
 

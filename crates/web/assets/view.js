@@ -1,0 +1,50 @@
+// The chart of temperatures, and cameras whose stream breaks off.
+"use strict";
+
+const holder = document.getElementById("chart");
+let chart = null;
+
+async function drawChart() {
+  if (!holder || document.hidden) return;
+  const answer = await fetch(holder.dataset.chart, { headers: { Accept: "application/json" } }).catch(() => null);
+  if (!answer?.ok) return;
+  const { times, series } = await answer.json();
+  document.getElementById("chart-empty").hidden = times.length > 0;
+  holder.hidden = times.length === 0;
+  if (times.length === 0) return;
+  const data = [times, ...series.map((one) => one.actual)];
+  const names = series.map((one) => one.name).join();
+  if (chart && chart.names === names) {
+    chart.setData(data);
+    return;
+  }
+  chart?.destroy();
+  holder.replaceChildren();
+  const style = getComputedStyle(document.documentElement);
+  const colours = ["--accent", "--second", "--third", "--muted"].map((name) => style.getPropertyValue(name).trim() || "gray");
+  const ink = style.getPropertyValue("--muted").trim();
+  const grid = { stroke: style.getPropertyValue("--line").trim() };
+  chart = new uPlot({
+    width: holder.clientWidth,
+    height: 220,
+    series: [{}, ...series.map((one, index) => ({
+      label: one.name, stroke: colours[index % colours.length], width: 2, value: (_, value) => value == null ? "–" : `${value.toFixed(0)} °C`,
+    }))],
+    axes: [{ stroke: ink, grid }, { stroke: ink, grid, values: (_, values) => values.map((value) => `${value} °C`), size: 60 }],
+  }, data, holder);
+  chart.names = names;
+}
+drawChart();
+setInterval(drawChart, 5000);
+window.addEventListener("resize", () => chart?.setSize({ width: holder.clientWidth, height: 220 }));
+
+// A stream that breaks off (its time is up, the printer was away) is opened again, without hurry.
+for (const image of document.querySelectorAll("img[data-stream]")) {
+  let wait = 2000;
+  const source = image.getAttribute("src");
+  image.addEventListener("load", () => { wait = 2000; });
+  image.addEventListener("error", () => {
+    setTimeout(() => { image.src = `${source}?at=${Date.now()}`; }, wait);
+    wait = Math.min(wait * 2, 30000);
+  });
+}

@@ -1,0 +1,137 @@
+//! Server-sent events that keep pages current.
+
+use std::convert::Infallible;
+use std::time::{Duration, SystemTime};
+
+use askama::Template;
+use axum::extract::{Path, State};
+use axum::response::sse::{Event, KeepAlive, Sse};
+use futures_util::Stream;
+use model::PrinterId;
+use store::{OwnPrinter, Role};
+use tokio::sync::broadcast::error::RecvError;
+
+use crate::failure::PageFailure;
+use crate::printers::card::Card;
+use crate::printers::list::CardPartial;
+use crate::printers::printer_of;
+use crate::printers::view::LivePartial;
+use crate::signed_in::SignedIn;
+use crate::state::SiteState;
+
+/// A comment line this often tells proxies, and us, that the other side is there.
+const KEEP_ALIVE: Duration = Duration::from_secs(20);
+/// Whoever looks is looked up again this often: a session that has ended must not see on.
+const RECHECK: Duration = Duration::from_secs(5);
+
+/// Which printers a page shows, and how.
+#[derive(Clone)]
+enum Shown {
+    /// All of the account, as cards.
+    Cards,
+    /// One, as its view.
+    View(PrinterId),
+}
+
+/// The cards of an account's printers, each anew when it changes.
+pub(crate) async fn of_list(
+    State(state): State<SiteState>,
+    signed_in: SignedIn,
+) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
+    stream(state, signed_in, Shown::Cards)
+}
+
+/// One printer's state, anew when it changes.
+pub(crate) async fn of_view(
+    State(state): State<SiteState>,
+    signed_in: SignedIn,
+    Path(id): Path<String>,
+) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, PageFailure> {
+    let printer = printer_of(&state, &signed_in, &id, Role::Viewer).await?;
+    Ok(stream(state, signed_in, Shown::View(printer.summary.id)))
+}
+
+fn stream(state: SiteState, signed_in: SignedIn, shown: Shown) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
+    let changes = state.live.changes();
+    let feed = Feed { state, signed_in, shown, changes, queue: Vec::new(), is_first: true };
+    let events = futures_util::stream::unfold(feed, |mut feed| async move {
+        let event = feed.next().await?;
+        Some((Ok(event), feed))
+    });
+    Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE))
+}
+
+struct Feed {
+    state: SiteState,
+    signed_in: SignedIn,
+    shown: Shown,
+    changes: tokio::sync::broadcast::Receiver<PrinterId>,
+    /// Rendered and not sent.
+    queue: Vec<String>,
+    is_first: bool,
+}
+
+impl Feed {
+    /// The next event; none when whoever looks may look no longer.
+    async fn next(&mut self) -> Option<Event> {
+        loop {
+            if let Some(html) = self.queue.pop() {
+                return Some(Event::default().data(html));
+            }
+            if std::mem::take(&mut self.is_first) {
+                // What has changed between the page and this request.
+                self.render(None).await?;
+                continue;
+            }
+            match tokio::time::timeout(RECHECK, self.changes.recv()).await {
+                Ok(Ok(printer)) => {
+                    if let Shown::View(shown) = &self.shown
+                        && *shown != printer
+                    {
+                        continue;
+                    }
+                    self.render(Some(&printer)).await?;
+                }
+                // Too much happened at once to follow one by one.
+                Ok(Err(RecvError::Lagged(_))) => self.render(None).await?,
+                Ok(Err(RecvError::Closed)) => return None,
+                Err(_) => self.still_signed_in().await?,
+            }
+        }
+    }
+
+    async fn render(&mut self, only: Option<&PrinterId>) -> Option<()> {
+        self.still_signed_in().await?;
+        let account = self.signed_in.account();
+        let printers: Vec<OwnPrinter> = match (&self.shown, only) {
+            (Shown::View(id), _) => vec![self.state.store.printer_of(account, id).await.ok()?],
+            // Changes of other accounts' printers are nobody's business here.
+            (Shown::Cards, Some(id)) => self.state.store.printer_of(account, id).await.ok().into_iter().collect(),
+            (Shown::Cards, None) => self.state.store.printers_of(account).await.ok()?,
+        };
+        let now = SystemTime::now();
+        for printer in printers.into_iter().rev() {
+            let live = self.state.live.status(&printer.summary.id).await;
+            let card = Card::new(&printer, live.as_ref(), now);
+            let html = match &self.shown {
+                Shown::Cards => CardPartial { card }.render(),
+                Shown::View(_) => LivePartial { form_token: self.signed_in.browser.form_token(), card }.render(),
+            };
+            match html {
+                Ok(html) => self.queue.push(html),
+                Err(error) => tracing::error!(error = &error as &dyn std::error::Error, "an event was not rendered"),
+            }
+        }
+        Some(())
+    }
+
+    async fn still_signed_in(&self) -> Option<()> {
+        let session = &self.signed_in.session;
+        match self.state.store.has_session(self.signed_in.account(), &session.id, SystemTime::now()).await {
+            Ok(true) => Some(()),
+            Ok(false) => None,
+            // The store is away: nothing is proven, and nothing new can be shown either.
+            Err(_) => Some(()),
+        }
+    }
+}
