@@ -14,6 +14,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use model::link::{AgentEvent, Hello, PrinterStatus, Refusal, RefusalReason, Welcome};
+use model::printing::PrinterState;
 use model::{PrinterId, wire};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Mutex, mpsc};
@@ -112,22 +113,41 @@ impl Service {
 impl Seen {
     /// Asks the printer, as a visitor would.
     pub(crate) async fn get(&self, path: &str) -> (u16, Bytes) {
-        self.ask(wire::PRINTER_AUTHORITY, path, |_| false).await
+        self.ask(Method::GET, wire::PRINTER_AUTHORITY, path, |_| false).await
+    }
+
+    /// Asks the agent itself, as only the service can.
+    pub(crate) async fn ask_agent(&self, method: Method, path: &str) -> (u16, Bytes) {
+        self.ask(method, wire::AGENT_AUTHORITY, path, |_| false).await
+    }
+
+    /// Tries as a visitor what only the service can.
+    pub(crate) async fn ask_printer(&self, method: Method, path: &str) -> (u16, Bytes) {
+        self.ask(method, wire::PRINTER_AUTHORITY, path, |_| false).await
+    }
+
+    /// Waits until the agent has said this of what its printer does.
+    pub(crate) async fn wait_for_state(&self, wanted: impl Fn(&PrinterState) -> bool) {
+        self.wait_for_event(|event| matches!(event, AgentEvent::PrinterState(state) if wanted(state))).await;
     }
 
     /// Waits until the agent has said this of its printer.
     pub(crate) async fn wait_for_status(&self, wanted: impl Fn(&PrinterStatus) -> bool) {
+        self.wait_for_event(|event| matches!(event, AgentEvent::PrinterStatus(status) if wanted(status))).await;
+    }
+
+    async fn wait_for_event(&self, wanted: impl Fn(&AgentEvent) -> bool) {
         let saw = |body: &[u8]| {
             body.split(|byte| *byte == b'\n')
                 .filter_map(|line| serde_json::from_slice(line).ok())
-                .any(|event| matches!(event, AgentEvent::PrinterStatus(status) if wanted(&status)))
+                .any(|event| wanted(&event))
         };
-        timeout(LONG, self.ask(wire::AGENT_AUTHORITY, wire::EVENTS_PATH, saw)).await.unwrap();
+        timeout(LONG, self.ask(Method::GET, wire::AGENT_AUTHORITY, wire::EVENTS_PATH, saw)).await.unwrap();
     }
 
     /// Reads the answer to its end, or until enough has come.
-    async fn ask(&self, authority: &str, path: &str, enough: impl Fn(&[u8]) -> bool) -> (u16, Bytes) {
-        let request = Request::builder().method(Method::GET).uri(format!("http://{authority}{path}")).body(()).unwrap();
+    async fn ask(&self, method: Method, authority: &str, path: &str, enough: impl Fn(&[u8]) -> bool) -> (u16, Bytes) {
+        let request = Request::builder().method(method).uri(format!("http://{authority}{path}")).body(()).unwrap();
         let open = self.link.open(request, true).await.unwrap();
         let (head, mut stream) = timeout(LONG, open.response).await.unwrap().unwrap().into_parts();
         let mut body = Vec::new();

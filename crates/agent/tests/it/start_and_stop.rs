@@ -1,4 +1,6 @@
+use http::Method;
 use model::PrinterId;
+use model::printing::Phase;
 use printers::detect::software;
 
 use crate::program::Program;
@@ -107,4 +109,22 @@ async fn status_tells_what_is_linked() {
     let mut after = status(&["--virtual"]);
     assert_eq!(after.exit().await.code(), Some(1));
     after.wait_for_output("the agent does not run").await;
+}
+
+#[tokio::test]
+async fn answers_the_service_for_its_printer_and_no_visitor() {
+    let (id, data) = (PrinterId::generate(), tempfile::tempdir().unwrap());
+    let service = Service::welcoming(&id).await;
+    let _agent = Program::run(&service.url(), data.path(), &["--virtual", "--token", TOKEN]);
+    let seen = service.next().await;
+    assert_eq!(seen.hello.capabilities, ["state", "commands", "cameras", "octoprint-key"]);
+    seen.wait_for_state(|state| state.phase == Phase::Idle && state.light == Some(false)).await;
+    assert_eq!(seen.ask_printer(Method::POST, "/command/light_on").await.0, 404);
+    assert_eq!(seen.ask_agent(Method::POST, "/command/light_on").await.0, 204);
+    seen.wait_for_state(|state| state.light == Some(true)).await;
+    assert_eq!(seen.ask_agent(Method::POST, "/command/pause").await.0, 409);
+    let (status, picture) = seen.ask_agent(Method::GET, "/camera/0/snapshot").await;
+    assert!(status == 200 && picture.starts_with(&[0xff, 0xd8]));
+    assert_eq!(seen.ask_agent(Method::POST, "/octoprint-key").await.0, 501);
+    assert_eq!(seen.ask_agent(Method::GET, "/elsewhere").await.0, 404);
 }

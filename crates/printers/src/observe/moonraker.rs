@@ -77,9 +77,11 @@ pub(super) async fn observe(shared: &Shared) {
             Err(lost) => lost,
         };
         shared.publish(Observed::problem(&lost.to_string()));
-        // A key that is missing is missing until somebody acts.
-        let patience = if matches!(lost, Lost::KeyMissing | Lost::KeyWrong) { KLIPPER_PERIOD } else { Duration::ZERO };
-        tokio::time::sleep(backoff.next_delay(random_fraction()).max(patience)).await;
+        // A key that is missing is missing until somebody acts; a printer that is switched on is wanted soon.
+        let is_about_key = matches!(lost, Lost::KeyMissing | Lost::KeyWrong);
+        let delay =
+            if is_about_key { KLIPPER_PERIOD } else { backoff.next_delay(random_fraction()).min(KLIPPER_PERIOD) };
+        tokio::time::sleep(delay).await;
     }
 }
 

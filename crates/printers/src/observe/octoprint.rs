@@ -227,7 +227,7 @@ fn read(job: JobAnswer, printer: PrinterAnswer, end: &mut LastEnd) -> PrinterSta
 
 fn temperatures(heaters: &Map<String, Value>) -> Vec<Temperature> {
     let degrees = |value: Option<&Value>| value.and_then(Value::as_f64).map(|value| value as f32);
-    heaters
+    let mut temperatures: Vec<Temperature> = heaters
         .iter()
         .filter_map(|(name, heater)| {
             let name = match name.strip_prefix("tool") {
@@ -239,8 +239,10 @@ fn temperatures(heaters: &Map<String, Value>) -> Vec<Temperature> {
             let actual = degrees(heater.get("actual"))?;
             Some(Temperature { name, actual, target: degrees(heater.get("target")).unwrap_or_default() })
         })
-        .take(model::printing::MAX_PARTS)
-        .collect()
+        .collect();
+    // OctoPrint's order is that of their names. Hot ends go first, as everywhere.
+    temperatures.sort_by_key(|heater| !heater.name.starts_with("hotend"));
+    temperatures
 }
 
 pub(super) async fn command(shared: &Shared, command: PrinterCommand) -> Result<(), CommandFailure> {
@@ -303,7 +305,7 @@ mod tests {
         );
         let printer = format!(
             r#"{{"temperature":{{"tool0":{{"actual":{actual},"target":200,"offset":0}},"tool1":{{"actual":20.04,
-                "target":null}},"bed":{{"actual":null}},"history":[]}},"state":{{"flags":{{"{flags}":true}}}}}}"#
+                "target":null}},"bed":{{"actual":60.0,"target":60}},"chamber":{{"actual":null}},"history":[]}},"state":{{"flags":{{"{flags}":true}}}}}}"#
         );
         read(serde_json::from_str(&job).unwrap(), serde_json::from_str(&printer).unwrap(), end)
     }
@@ -345,7 +347,7 @@ mod tests {
         assert_eq!(state.file.as_deref(), Some("Ä.gcode"));
         assert_eq!((state.progress, state.seconds_printing, state.seconds_left), (Some(12.5), Some(60), None));
         let names: Vec<_> = state.temperatures.iter().map(|heater| (heater.name.as_str(), heater.target)).collect();
-        assert_eq!(names, [("hotend", 200.0), ("hotend1", 0.0)]);
+        assert_eq!(names, [("hotend", 200.0), ("hotend1", 0.0), ("bed", 60.0)]);
         assert_eq!(state.commands, [PrinterCommand::Pause, PrinterCommand::Cancel]);
     }
 

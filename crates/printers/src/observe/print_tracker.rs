@@ -56,10 +56,14 @@ impl PrintTracker {
                 self.print = None;
                 None
             }
-            Phase::Complete | Phase::Cancelled | Phase::Error => self.print.as_mut().map(|print| {
-                print.ended = true;
-                print.id.clone()
-            }),
+            Phase::Complete | Phase::Cancelled | Phase::Error => {
+                // Another file's end was missed by an agent that was not there.
+                let is_its_end = |print: &&mut Print| state.file.is_none() || state.file == print.file;
+                self.print.as_mut().filter(is_its_end).map(|print| {
+                    print.ended = true;
+                    print.id.clone()
+                })
+            }
             _ => Some(self.under_way(state, now)),
         };
         let without_time = |print: &Option<Print>| print.clone().map(|print| Print { began: 0, ..print });
@@ -158,6 +162,8 @@ mod tests {
         assert_ne!(see(&mut PrintTracker::restore(&kept), Phase::Printing, "b", 150, 150), id);
         see(&mut tracker, Phase::Paused, "a", 60, 60);
         assert_eq!(see(&mut PrintTracker::restore(&tracker.kept()), Phase::Paused, "a", 60, 90_000), id);
+        assert_eq!(see(&mut PrintTracker::restore(&kept), Phase::Complete, "a", 150, 150), id);
+        assert_eq!(see(&mut PrintTracker::restore(&kept), Phase::Complete, "b", 150, 150), None);
         for damaged in [&b""[..], b"null", b"{", b"[1]"] {
             assert!(see(&mut PrintTracker::restore(damaged), Phase::Printing, "a", 1, 1).is_some());
         }
