@@ -25,6 +25,8 @@ const EXPIRES_SECONDS: std::ops::RangeInclusive<u32> = 30..=24 * 60 * 60;
 const BUSY: Duration = Duration::from_secs(30);
 /// However long it wants to be left alone.
 const LONGEST_BUSY: Duration = Duration::from_secs(60 * 60);
+/// Codes live for minutes.
+const SHORTEST_LIFE: Duration = Duration::from_secs(10);
 /// Longer ones are no addresses to be typed.
 const MAX_URL: usize = 512;
 /// Longer ones are no codes to be typed.
@@ -67,8 +69,8 @@ pub(crate) async fn pair(
                 continue;
             }
         };
-        backoff = Backoff::default();
         tell(News::Offer(&offer));
+        let offered = Instant::now();
         let seconds = |value: u32, within: std::ops::RangeInclusive<u32>| {
             Duration::from_secs(value.clamp(*within.start(), *within.end()).into())
         };
@@ -84,7 +86,13 @@ pub(crate) async fn pair(
                     return Err(Message::error("somebody said on the service that this is not their printer")
                         .hint("start the agent again for a new code"));
                 }
-                Ok(None) => break,
+                // A code that nobody knows as soon as it is made is a fault, and new ones would only fill the terminal.
+                Ok(None) => {
+                    if offered.elapsed() < SHORTEST_LIFE {
+                        Failure::Odd(StatusCode::NOT_FOUND).wait(&mut backoff, &mut tell).await?;
+                    }
+                    break;
+                }
                 Err(failure) => failure.wait(&mut backoff, &mut tell).await?,
             }
         }
