@@ -116,7 +116,7 @@ pub(crate) fn refused(refusal: &Refusal, agent_version: &str) -> Message {
              if not, somebody else may have taken the printer over: remove it on the service",
         ),
         RefusalReason::PrinterRemoved => message("this printer is in no account of the service any more".to_owned())
-            .hint("to link it again, make a new token and start the agent with `--token TOKEN`"),
+            .hint("to link it again, delete `identity.json` in the agent's data directory and start the agent for a new code, or start it with a new `--token TOKEN`"),
         RefusalReason::AgentTooOld => {
             message(format!("this agent, version {agent_version}, is too old for the service: {}", refusal.message))
                 .hint("update `spoolway-agent`")
