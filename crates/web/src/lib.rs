@@ -9,6 +9,7 @@ mod state;
 
 mod accounts;
 mod admin;
+mod api;
 mod printers;
 mod settings;
 mod shares;

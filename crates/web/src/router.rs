@@ -11,7 +11,7 @@ use crate::printers::{camera, command, events, link, list, manage, open, pairing
 use crate::security_headers::add_security_headers;
 use crate::shares::{create, live, live_feed, revoke};
 use crate::state::SiteState;
-use crate::{admin, assets, email_proof, error_codes, health, not_found, settings, shares, start};
+use crate::{admin, api, assets, email_proof, error_codes, health, not_found, settings, shares, start};
 
 /// The site. It answers every path, with a page that says so where there is nothing.
 pub fn router(state: SiteState) -> Router {
@@ -20,16 +20,19 @@ pub fn router(state: SiteState) -> Router {
         .merge(shares())
         .merge(own_settings())
         .merge(administration())
+        .merge(api::pages())
         .route("/", get(start::page))
         .layer(from_fn_with_state(state.clone(), recognise))
         .layer(from_fn_with_state(state.clone(), refuse_foreign_origins));
-    Router::new()
+    let site = Router::new()
         .merge(pages)
+        .merge(api::routes())
         .merge(same_for_everybody())
         .merge(files())
         .fallback(not_found::page)
         .layer(from_fn_with_state(state.clone(), add_security_headers))
-        .with_state(state)
+        .with_state(state);
+    api::ignoring_case(site)
 }
 
 fn accounts() -> Router<SiteState> {

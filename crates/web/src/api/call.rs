@@ -1,6 +1,7 @@
 //! One call of an App API: who calls, with what, and how it is answered.
 
 use std::borrow::Cow;
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::SystemTime;
 
 use axum::body::Body;
@@ -12,10 +13,11 @@ use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use model::{RelayError, Secret};
 use relay::respond::{Asker, ErrorBody, Failure, failure_response};
 use serde::Serialize;
-use store::{AppConnectionRecord, AppTokenLookup, StoreError};
+use store::{AppConnectionRecord, AppTokenLookup, AuditKind, StoreError};
 
 use super::arguments::Arguments;
 use super::envelope;
+use crate::audit;
 use crate::state::SiteState;
 
 /// The header and the body's key that carry the app's token.
@@ -23,11 +25,15 @@ pub(super) const TOKEN: &str = "AppToken";
 /// The longest documented body has a URL and a list of a few numbers.
 const MAX_BODY: usize = 64 * 1024;
 
+/// Where calls come from that nobody sent over the network.
+const NO_ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+
 /// A call as it came in.
 #[derive(Debug)]
 pub(super) struct Call {
     asker: Asker,
     header_token: Option<Secret>,
+    address: IpAddr,
     body: Result<Bytes, ApiFailure>,
 }
 
@@ -37,12 +43,7 @@ pub(super) enum ApiFailure {
     /// One of the service's codes.
     Code(Failure),
     /// An ordinary status.
-    Ordinary {
-        status: StatusCode,
-        name: &'static str,
-        text: Cow<'static, str>,
-        retry_after: Option<u32>,
-    },
+    Ordinary { status: StatusCode, name: &'static str, text: Cow<'static, str>, retry_after: Option<u32> },
 }
 
 impl ApiFailure {
@@ -78,6 +79,9 @@ impl From<RelayError> for ApiFailure {
 /// A store that does not answer proves nothing, least of all that a connection is gone.
 impl From<StoreError> for ApiFailure {
     fn from(error: StoreError) -> Self {
+        if let StoreError::Full(text) = error {
+            return Self::bad_request(format!("That is too many: {text}."));
+        }
         tracing::error!(error = &error as &dyn std::error::Error, "the store failed during an App API call");
         RelayError::Unknown.into()
     }
@@ -88,7 +92,7 @@ impl Call {
     pub(super) fn with_token(token: Secret) -> Self {
         let (parts, ()) = http::Request::new(()).into_parts();
         let header_token = Some(token).filter(|token| !token.expose().is_empty());
-        Self { asker: Asker::of_site(&parts), header_token, body: Ok(Bytes::new()) }
+        Self { asker: Asker::of_site(&parts), header_token, address: NO_ADDRESS, body: Ok(Bytes::new()) }
     }
 
     /// The caller's connection.
@@ -116,6 +120,12 @@ impl Call {
             tracing::warn!(%error, "the use of a connection was not noted");
         }
         Ok(connection)
+    }
+
+    /// Writes what the app did into its owner's log.
+    pub(super) async fn note(&self, state: &SiteState, connection: &AppConnectionRecord, kind: AuditKind) {
+        let printer = Some(&connection.printer.id);
+        audit::note(state, &connection.account, kind, printer, &connection.app_name, self.address).await;
     }
 
     /// What the call's body says.
@@ -183,15 +193,16 @@ impl<S: Send + Sync> FromRequest<S> for Call {
         let (parts, body) = request.into_parts();
         let asker = Asker::of_site(&parts);
         let header_token = header_token(&parts.headers);
+        let address = parts.extensions.get::<relay::ClientAddress>().map_or(NO_ADDRESS, |address| address.0);
         if parts.method != Method::POST {
-            return Ok(Self { asker, header_token, body: Ok(Bytes::new()) });
+            return Ok(Self { asker, header_token, address, body: Ok(Bytes::new()) });
         }
         let body = match Limited::new(body, MAX_BODY).collect().await {
             Ok(body) => Ok(body.to_bytes()),
             Err(error) if error.is::<LengthLimitError>() => Err(ApiFailure::body_too_large()),
             Err(_) => Err(ApiFailure::bad_request("The body broke off.")),
         };
-        Ok(Self { asker, header_token, body })
+        Ok(Self { asker, header_token, address, body })
     }
 }
 

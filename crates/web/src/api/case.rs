@@ -27,7 +27,7 @@ fn folded(uri: &Uri) -> Option<Uri> {
     let is_ours = |prefix: &&str| {
         path.as_bytes().get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix.as_bytes()))
     };
-    if !PREFIXES.iter().any(|prefix| is_ours(&prefix)) || !path.bytes().any(|byte| byte.is_ascii_uppercase()) {
+    if !PREFIXES.iter().any(is_ours) || !path.bytes().any(|byte| byte.is_ascii_uppercase()) {
         return None;
     }
     let mut text = path.to_ascii_lowercase();
@@ -49,7 +49,10 @@ mod tests {
         for (given, expected) in [
             ("/AppPortal/V1/NoSupporterPerks?AppId=X", Some("/appportal/v1/nosupporterperks?AppId=X")),
             ("/API/AppConnection/Info", Some("/api/appconnection/info")),
-            ("https://d.example/Api/Gadget/GetStatusFromAppConnection", Some("https://d.example/api/gadget/getstatusfromappconnection")),
+            (
+                "https://d.example/Api/Gadget/GetStatusFromAppConnection",
+                Some("https://d.example/api/gadget/getstatusfromappconnection"),
+            ),
             ("/api/appconnection/info?A=B", None),
             ("/printers/AbC", None),
             ("/api/printers/AbC", None),

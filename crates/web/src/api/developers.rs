@@ -128,7 +128,7 @@ fn describe(path: &str, method: &str, operation: &Value) -> CallDescription {
         id: path.trim_start_matches("/api/").replace('/', "-").to_ascii_lowercase(),
         method: method.to_ascii_uppercase(),
         path: path.to_owned(),
-        summary: text("summary"),
+        summary: text("summary").trim_end_matches('.').to_owned(),
         description: text("description"),
         arguments: members(&json_schema(&operation["requestBody"]), ""),
         results: members(&result, ""),
@@ -156,7 +156,9 @@ fn kind(schema: &Value) -> String {
             let kinds: Vec<String> = kinds
                 .iter()
                 .filter_map(Value::as_str)
-                .map(|kind| if kind == "array" { format!("list of {}", kind_of_items(schema)) } else { kind.to_owned() })
+                .map(
+                    |kind| if kind == "array" { format!("list of {}", kind_of_items(schema)) } else { kind.to_owned() },
+                )
                 .collect();
             kinds.join(" or ")
         }

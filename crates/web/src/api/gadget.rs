@@ -38,7 +38,7 @@ const NO_WATCH: GadgetStatus = GadgetStatus { state: 0, status: "", status_color
 
 /// The watch over the print.
 #[utoipa::path(
-    post, path = "/api/gadget/GetStatusFromAppConnection", tag = "Gadget", responses((status = 200, body = GadgetStatus)),
+    post, operation_id = "getGadgetStatus", path = "/api/gadget/GetStatusFromAppConnection", tag = "Gadget", responses((status = 200, body = GadgetStatus)),
     description = "Ask at most every ten seconds, and only while something prints. This service has no failure \
                    detection yet: `State` is always 0."
 )]

@@ -59,7 +59,7 @@ pub(super) struct PrinterLimits {
 
 /// State and limits of the printer.
 #[utoipa::path(
-    get, path = "/api/appconnection/info", tag = "App Connection", responses((status = 200, body = Info)),
+    get, operation_id = "getInfo", path = "/api/appconnection/info", tag = "App Connection", responses((status = 200, body = Info)),
     description = "An offline printer is a success with `IsOnline` false."
 )]
 pub(super) async fn info(State(state): State<SiteState>, call: Call) -> Response {
@@ -77,7 +77,7 @@ async fn read(state: &SiteState, call: &Call) -> Result<Info, ApiFailure> {
         is_online,
         last_disconnect_time_utc: utc(printer.last_disconnected_at),
         last_connection_time_utc: utc(printer.last_connected_at),
-        user_facing_printer_url: state.url(&crate::printer_path(&printer.id)),
+        user_facing_printer_url: state.url(&format!("/view/{}", printer.id)),
         printer_limits: limits(&connection.plan.limits),
     })
 }
@@ -89,9 +89,7 @@ fn limits(limits: &Limits) -> PrinterLimits {
         max_download_file_size_bytes: bytes(limits.max_download_bytes),
         max_upload_file_size_bytes: bytes(limits.max_upload_bytes),
         max_single_webcam_stream_length_seconds: limits.webcam_stream.map_or(NO_SECONDS_LIMIT, seconds),
-        max_total_webcam_stream_time_per_time_window_seconds: limits
-            .webcam_window
-            .map(|window| seconds(window.total)),
+        max_total_webcam_stream_time_per_time_window_seconds: limits.webcam_window.map(|window| seconds(window.total)),
         webcam_stream_time_window: limits.webcam_window.map(|window| seconds(window.window)),
     }
 }

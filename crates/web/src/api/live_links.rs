@@ -6,7 +6,7 @@ use axum::extract::State;
 use axum::response::Response;
 use model::RelayError;
 use serde::{Deserialize, Serialize};
-use store::{AppConnectionRecord, LiveEnd};
+use store::{AppConnectionRecord, AuditKind, LiveEnd};
 use utoipa::ToSchema;
 
 use super::arguments::Arguments;
@@ -43,7 +43,7 @@ pub(super) struct LiveLink {
 
 /// Makes a Live Link.
 #[utoipa::path(
-    post, path = "/api/live/createfromappconnection", tag = "Live Links",
+    post, operation_id = "createLiveLink", path = "/api/live/createfromappconnection", tag = "Live Links",
     request_body = CreateLiveLink, responses((status = 200, body = LiveLink))
 )]
 pub(super) async fn create(State(state): State<SiteState>, call: Call) -> Response {
@@ -63,6 +63,7 @@ async fn make(state: &SiteState, call: &Call) -> Result<LiveLink, ApiFailure> {
     };
     let (account, printer) = (&connection.account, &connection.printer.id);
     let id = state.store.create_live_link(account, printer, end, Some(connection.id.clone()), now).await?;
+    call.note(state, &connection, AuditKind::LiveLinkCreated).await;
     Ok(LiveLink {
         url: state.url(&format!("/live/{id}")),
         short_url: state.url(&format!("/l/{id}")),
@@ -98,7 +99,9 @@ async fn end_with_print(state: &SiteState, connection: &AppConnectionRecord) -> 
     if !printing.phase.is_active() {
         return Err(RelayError::NoActivePrint.into());
     }
-    Ok(LiveEnd::WithPrint { print_id: printing.print_id.unwrap_or_default() })
+    // Agents name every print.
+    let print_id = printing.print_id.ok_or(RelayError::PluginError)?;
+    Ok(LiveEnd::WithPrint { print_id })
 }
 
 #[cfg(test)]
@@ -109,7 +112,8 @@ mod tests {
     fn hours_are_within_two_years() {
         assert_eq!(expiry(None).expect("a day"), Duration::from_secs(86_400));
         assert_eq!(expiry(Some(1.5)).expect("a fraction"), Duration::from_secs(5400));
-        for (hours, is_valid) in [(1.0, true), (17_520.0, true), (0.99, false), (17_520.1, false), (-1.0, false), (1e300, false)]
+        for (hours, is_valid) in
+            [(1.0, true), (17_520.0, true), (0.99, false), (17_520.1, false), (-1.0, false), (1e300, false)]
         {
             assert_eq!(expiry(Some(hours)).is_ok(), is_valid, "{hours}");
         }

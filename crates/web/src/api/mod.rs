@@ -22,12 +22,12 @@ use axum::routing::{get, post};
 use http::{HeaderValue, Method, StatusCode, header};
 
 use crate::state::SiteState;
-pub(crate) use case::ignoring_case;
 use call::json_response;
+pub(crate) use case::ignoring_case;
 
-/// The App APIs and the pages about them. Paths are in lower case, see [`ignoring_case`].
+/// The App APIs. Paths are in lower case, see [`ignoring_case`].
 pub(crate) fn routes() -> Router<SiteState> {
-    let open = Router::new()
+    Router::new()
         .route("/api/appconnection/info", get(info::info))
         .route("/api/live/createfromappconnection", post(live_links::create))
         .route("/api/gadget/getstatusfromappconnection", post(gadget::status))
@@ -37,8 +37,12 @@ pub(crate) fn routes() -> Router<SiteState> {
         .route("/api/openapi.json", get(openapi_document))
         .method_not_allowed_fallback(method_not_allowed)
         .layer(from_fn(open_to_every_page))
-        .layer(axum::Extension(std::sync::Arc::new(Paces::default())));
-    open.merge(developers::routes())
+        .layer(axum::Extension(std::sync::Arc::new(Paces::default())))
+}
+
+/// The pages about them, which have forms.
+pub(crate) fn pages() -> Router<SiteState> {
+    developers::routes()
 }
 
 /// How often each connection calls what costs more than a look into the database.

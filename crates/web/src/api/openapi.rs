@@ -20,14 +20,7 @@ use super::{gadget, info, live_links, webhook};
                        letter case.",
         license(name = "MIT OR Apache-2.0")
     ),
-    paths(
-        info::info,
-        live_links::create,
-        gadget::status,
-        webhook::set,
-        webhook::delete,
-        webhook::test
-    )
+    paths(info::info, live_links::create, gadget::status, webhook::set, webhook::delete, webhook::test)
 )]
 struct AppApis;
 
@@ -82,7 +75,8 @@ fn complete(operation: &mut Value, has_body: bool, codes: &[u16]) {
         let body = operation["requestBody"]["content"]["application/json"]["schema"].take();
         let with_token = json!({ "type": "object", "properties": { "AppToken": token } });
         let schema = if body.is_null() { with_token } else { json!({ "allOf": [body, with_token] }) };
-        operation["requestBody"] = json!({ "required": false, "content": { "application/json": { "schema": schema } } });
+        operation["requestBody"] =
+            json!({ "required": false, "content": { "application/json": { "schema": schema } } });
     } else {
         operation["security"] = json!([{ "AppToken": [] }]);
     }

@@ -7,7 +7,7 @@ use axum::Extension;
 use axum::extract::State;
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
-use store::AppConnectionRecord;
+use store::{AppConnectionRecord, AuditKind};
 use url::Url;
 use utoipa::ToSchema;
 
@@ -27,7 +27,12 @@ const TEST_EVENT: u8 = 16;
 #[serde(rename_all = "PascalCase")]
 pub(super) struct SetWebhook {
     /// An `https` URL without user name, called exactly as given.
-    #[schema(max_length = 2048)]
+    #[schema(
+        max_length = 2048,
+        format = "uri",
+        pattern = "^https://",
+        example = "https://webhook.example/printer?id=1"
+    )]
     webhook_url: String,
     /// The event types to deliver; all of them if it is empty or absent. Unknown ones are ignored.
     inclusive_event_types_filter: Option<Vec<i64>>,
@@ -63,7 +68,7 @@ struct Event<'a> {
 
 /// Sets or replaces the connection's webhook.
 #[utoipa::path(
-    post, path = "/api/appconnection/SetNotificationWebhook", tag = "Webhooks",
+    post, operation_id = "setWebhook", path = "/api/appconnection/SetNotificationWebhook", tag = "Webhooks",
     request_body = SetWebhook, responses((status = 200, body = Done)),
     description = "One webhook for each connection: every call replaces the one before. It lives for 180 days from the \
                    last call."
@@ -75,7 +80,7 @@ pub(super) async fn set(State(state): State<SiteState>, call: Call) -> Response 
 
 /// Takes the connection's webhook away.
 #[utoipa::path(
-    post, path = "/api/appconnection/DeleteNotificationWebhook", tag = "Webhooks",
+    post, operation_id = "deleteWebhook", path = "/api/appconnection/DeleteNotificationWebhook", tag = "Webhooks",
     responses((status = 200, body = Done)), description = "It is no error if there was none."
 )]
 pub(super) async fn delete(State(state): State<SiteState>, call: Call) -> Response {
@@ -85,7 +90,7 @@ pub(super) async fn delete(State(state): State<SiteState>, call: Call) -> Respon
 
 /// Sends event 16 to the webhook, whatever its filter says.
 #[utoipa::path(
-    get, path = "/api/appconnection/TestWebhook", tag = "Webhooks", responses((status = 200, body = TestResult)),
+    get, operation_id = "testWebhook", path = "/api/appconnection/TestWebhook", tag = "Webhooks", responses((status = 200, body = TestResult)),
     description = "400 if there is no webhook. At most six calls in ten seconds."
 )]
 pub(super) async fn test(
@@ -104,6 +109,7 @@ async fn replace(state: &SiteState, call: &Call) -> Result<Done, ApiFailure> {
     check_url(&asked.webhook_url, &state.outbound)?;
     let filter = asked.inclusive_event_types_filter.unwrap_or_default();
     state.store.set_webhook(&connection.id, &asked.webhook_url, &filter, SystemTime::now()).await?;
+    call.note(state, &connection, AuditKind::WebhookSet).await;
     Ok(Done {})
 }
 
@@ -137,7 +143,7 @@ async fn test_event(state: &SiteState, connection: &AppConnectionRecord) -> Vec<
         print_id: &printing.and_then(|printing| printing.print_id).unwrap_or_default(),
         event_type: TEST_EVENT,
         printer_name: &printer.name,
-        quick_view_url: &state.url(&crate::printer_path(&printer.id)),
+        quick_view_url: &state.url(&format!("/view/{}", printer.id)),
     };
     serde_json::to_vec(&event).unwrap_or_default()
 }

@@ -1,5 +1,6 @@
 //! The site, asked over its router.
 
+mod api;
 mod documentation;
 mod health;
 mod pages;
