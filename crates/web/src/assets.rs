@@ -59,7 +59,7 @@ pub(crate) struct Asset {
 }
 
 impl Asset {
-    fn new(name: &str, extension: &str, media_type: &'static str, content: &'static str) -> Self {
+    pub(crate) fn new(name: &str, extension: &str, media_type: &'static str, content: &'static str) -> Self {
         // 64 bits are plenty to tell the versions of one file apart.
         let version = HEXLOWER.encode(&Sha256::digest(content)[..8]);
         Self { path: format!("/assets/{name}-{version}.{extension}"), media_type, content }

@@ -11,7 +11,7 @@ use crate::printers::{camera, command, events, link, list, manage, open, pairing
 use crate::security_headers::add_security_headers;
 use crate::shares::{create, live, live_feed, revoke};
 use crate::state::SiteState;
-use crate::{admin, api, assets, email_proof, error_codes, health, not_found, settings, shares, start};
+use crate::{admin, api, assets, email_proof, error_codes, health, not_found, portal, settings, shares, start};
 
 /// The site. It answers every path, with a page that says so where there is nothing.
 pub fn router(state: SiteState) -> Router {
@@ -20,6 +20,7 @@ pub fn router(state: SiteState) -> Router {
         .merge(shares())
         .merge(own_settings())
         .merge(administration())
+        .merge(portal::routes())
         .merge(api::pages())
         .route("/", get(start::page))
         .layer(from_fn_with_state(state.clone(), recognise))

@@ -16,9 +16,36 @@ const MAX_LENGTH: usize = 2048;
 const MAX_SCHEME: usize = 64;
 /// Schemes that run code, read files, or hand the address to something that is no app waiting for it.
 const FORBIDDEN_SCHEMES: [&str; 30] = [
-    "about", "blob", "chrome", "chrome-extension", "cid", "content", "data", "edge", "feed", "file", "filesystem", "ftp",
-    "geo", "intent", "jar", "javascript", "mailto", "mhtml", "moz-extension", "opera", "resource", "search-ms", "sms",
-    "ssh", "tel", "vbscript", "view-source", "wap", "ws", "wss",
+    "about",
+    "blob",
+    "chrome",
+    "chrome-extension",
+    "cid",
+    "content",
+    "data",
+    "edge",
+    "feed",
+    "file",
+    "filesystem",
+    "ftp",
+    "geo",
+    "intent",
+    "jar",
+    "javascript",
+    "mailto",
+    "mhtml",
+    "moz-extension",
+    "opera",
+    "resource",
+    "search-ms",
+    "sms",
+    "ssh",
+    "tel",
+    "vbscript",
+    "view-source",
+    "wap",
+    "ws",
+    "wss",
 ];
 
 /// An address that the portal may go back to.
@@ -90,6 +117,12 @@ impl ReturnUrl {
     /// What the browser may be sent to from the consent page, as a source of a content security policy.
     pub(super) fn policy_source(&self) -> String {
         match &self.target {
+            // Policies have no words for these hosts.
+            Target::Web(origin)
+                if origin.contains('[') || self.url.domain().is_some_and(|host| host.ends_with('.')) =>
+            {
+                format!("{}:", self.url.scheme())
+            }
             Target::Web(origin) => origin.clone(),
             Target::Scheme(scheme) => format!("{scheme}:"),
         }

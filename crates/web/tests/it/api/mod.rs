@@ -4,4 +4,5 @@ mod app_apis;
 mod documents;
 pub(crate) mod fixture;
 mod order;
+mod portal;
 mod webhooks;
