@@ -36,6 +36,7 @@ fn hint(error: &anyhow::Error) -> Option<&'static str> {
                 Some("`spoolway admin shared-connection list` shows the connections with their ids")
             }
             Subject::BetaGrant => Some("`spoolway admin beta list` shows what is granted"),
+            Subject::RegisteredApp => Some("`spoolway admin app list` shows the apps with their ids"),
             _ => None,
         },
         StoreError::Unavailable { .. } => {

@@ -3,6 +3,7 @@
 //!
 //! Each command makes a [`Report`](report::Report), which is printed for people or, with `--json`, for programs.
 
+mod apps;
 mod beta;
 mod connections;
 mod console;
@@ -63,6 +64,9 @@ enum Subject {
     /// Links that owners hand out
     #[command(subcommand)]
     SharedConnection(connections::SharedConnectionCommand),
+    /// Apps that the portal knows by name
+    #[command(subcommand)]
+    App(apps::AppCommand),
     /// Features in beta, granted account by account
     #[command(subcommand)]
     Beta(beta::BetaCommand),
@@ -94,6 +98,7 @@ async fn execute(command: AdminCommand, console: &mut Console<'_>) -> anyhow::Re
         Subject::Printer(command) => admin.printer(command).await,
         Subject::AppConnection(command) => admin.app_connection(command).await,
         Subject::SharedConnection(command) => admin.shared_connection(command).await,
+        Subject::App(command) => admin.app(command).await,
         Subject::Beta(command) => admin.beta(command).await,
     };
     admin.store.close().await;

@@ -126,6 +126,30 @@ async fn plans_are_changed_by_what_is_named() {
 }
 
 #[tokio::test]
+async fn apps_are_registered_with_where_their_keys_may_go() {
+    let desk = Desk::new();
+    let returns = ["--return", "myapp://*", "--return", "https://example.org/app/*"];
+    let added = desk.json(&[&["app", "add", "myapp", "--name", "My app"], &returns[..]].concat()).await;
+    assert_eq!(added["returnPatterns"], json!(["myapp:", "https://example.org/app/*"]));
+    assert_eq!(desk.json(&["app", "list"]).await, json!([added]));
+    let again = desk.json(&["app", "add", "myapp", "--name", "My better app"]).await;
+    assert_eq!((&again["name"], &again["returnPatterns"]), (&json!("My better app"), &json!([])));
+    assert_eq!(desk.json(&["app", "list"]).await[0]["name"], "My better app");
+    for bad in
+        ["javascript:", "https://*", "http:", "example.org", "https://u@example.org/", "https://example.org/?a=b"]
+    {
+        let told = desk.failure(&["app", "add", "other", "--name", "Other", "--return", bad]).await;
+        assert!(text(&told["error"]).contains("is no return pattern"), "{bad}: {told}");
+    }
+    let told = desk.failure(&["app", "add", "", "--name", "Other"]).await;
+    assert!(text(&told["error"]).contains("1 to 64 characters"), "{told}");
+    assert_eq!(desk.json(&["app", "remove", "myapp"]).await, json!({ "id": "myapp", "removed": true }));
+    let told = desk.failure(&["app", "remove", "myapp"]).await;
+    assert!(text(&told["error"]).contains("there is no registered app `myapp`"), "{told}");
+    assert_eq!(desk.json(&["app", "list"]).await, json!([]));
+}
+
+#[tokio::test]
 async fn mistakes_are_named_with_a_hint_and_change_nothing() {
     let desk = Desk::at_a_known_site().await;
     let printer = desk.add_printer().await;
