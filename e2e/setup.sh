@@ -41,6 +41,7 @@ environment .venv requirements.txt
 environment "$cache/octoprint" requirements-octoprint.txt
 environment "$cache/moonraker" requirements-moonraker.txt
 environment "$cache/autobahn" requirements-autobahn.txt
+environment "$cache/schemathesis" requirements-schemathesis.txt
 
 hash=$(cat package.json package-lock.json .npmrc | sha256sum)
 if ! fresh node_modules node "$hash"; then
