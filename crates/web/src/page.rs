@@ -28,7 +28,6 @@ impl<T: Template> AppPage<T> {
         Self { template, nonce: layout.nonce.clone(), form_target: None }
     }
 
-    #[expect(dead_code, reason = "the App Portal's consent leads on to apps")]
     /// Lets forms of this page lead on to another origin or scheme as well, such as `https://app.example` or
     /// `someapp:`. Browsers apply the policy to where a form is redirected, too.
     pub(crate) fn with_form_target(mut self, target: String) -> Self {

@@ -278,7 +278,7 @@ fn completion<'a>(new: &'a NewAppConnection, site: &SiteAddress, printer: &Print
         url,
         app_api_token: new.app_token.expose(),
         printer_name: &new.printer_name,
-        user_printer_access_url: format!("{}/printers/{printer}", site.site_url()),
+        user_printer_access_url: format!("{}/view/{printer}", site.site_url()),
         printer_last_known_local_ip: new.printer_lan_ip.as_deref(),
         auth_basic_http_user: &new.basic_user,
         auth_basic_http_password: new.basic_password.expose(),

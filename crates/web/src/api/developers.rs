@@ -29,7 +29,6 @@ pub(super) fn routes() -> Router<SiteState> {
 #[template(path = "developers/overview.html")]
 struct Overview {
     layout: Layout,
-    domain: String,
     origin: String,
     connection_example: String,
     answer: Option<Answer>,
@@ -72,13 +71,7 @@ async fn overview(State(state): State<SiteState>, layout: Layout) -> impl IntoRe
 fn overview_page(state: &SiteState, layout: Layout, answer: Option<Answer>) -> AppPage<Overview> {
     let names = &state.names;
     let connection_example = format!("{}://app-….{}", names.scheme, names.printers_domain);
-    let template = Overview {
-        layout: layout.clone(),
-        domain: names.domain.to_string(),
-        origin: state.origin(),
-        connection_example,
-        answer,
-    };
+    let template = Overview { layout: layout.clone(), origin: state.origin(), connection_example, answer };
     AppPage::new(&layout, template)
 }
 
