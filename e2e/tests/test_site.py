@@ -39,7 +39,10 @@ class CodeAgent:
         self.process = Process(command, directory / "agent.log", cwd=directory, environment={"SPOOLWAY_LOG": "info"})
 
     def code(self) -> str:
-        return self.process.wait_line(r"^\s*(?:.*\s)?code:?\s+([A-Z2-9]{4}-?[A-Z2-9]{4})\s*$", timeout=60)[1]
+        log = self.directory / "agent.log"
+        found = lambda: re.search(r"with the code ([A-Z2-9]{8})", log.read_text())
+        wait_for(found, 60, "the agent shows its code")
+        return found()[1]
 
     def close(self):
         self.process.close()
@@ -151,8 +154,15 @@ def test_from_the_setup_link_to_an_app_that_is_gone(own_service, code_agent, app
     # A print is started at the printer, and the page follows without being loaded again.
     made = service.admin("app-connection", "create", "--printer", printer, "--app", "Uploader")
     target = service.host(made["url"], basic=(made["authBasicHttpUser"], made["authBasicHttpPassword"]))
-    uploaded = target.request("POST", "/api/files?name=cube.gcode&print=true", body=b"G1 X1\n" * 4000)
-    assert uploaded.status in (200, 201), uploaded.body
+    uploaded = target.request("PUT", "/api/files/cube.gcode", body=b"G1 X1\n" * 4000)
+    assert uploaded.status in (200, 201, 204), uploaded.body
+    started = target.request(
+        "POST",
+        "/api/job",
+        headers={"Content-Type": "application/json"},
+        body=b'{"command": "start", "file": "cube.gcode"}',
+    )
+    assert started.status in (200, 204), started.body
     page.wait_for_selector("#live .badge.active", timeout=30000)
     page.wait_for_selector("#live button[value=pause]", timeout=30000)
     wait_for(lambda: page.locator("#chart canvas").count() == 1, 40, "the chart is drawn")

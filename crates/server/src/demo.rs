@@ -6,8 +6,10 @@ use std::process::Stdio;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, bail};
-use model::PrinterId;
-use store::{ConnectionKind, EmailAddress, Name, NewAppConnection, NewSharedConnection, Store, StoreError};
+use model::{PrinterId, Secret};
+use store::{
+    ConnectionKind, EmailAddress, Name, NewAppConnection, NewSharedConnection, PasswordHash, Store, StoreError,
+};
 use tokio::process::{Child, Command};
 
 use crate::config::Config;
@@ -23,6 +25,8 @@ const LINK_LIMIT: Duration = Duration::from_secs(30);
 pub(crate) struct Demo {
     scheme: String,
     printers_domain: String,
+    site: String,
+    password: Secret,
     app: NewAppConnection,
     shared: NewSharedConnection,
     _agent: Child,
@@ -51,6 +55,7 @@ pub(crate) async fn attach(service: &Service) -> anyhow::Result<Demo> {
     let now = SystemTime::now();
     let (printer, token) = printer(store, now).await?;
     forget_old_connections(store, &printer, now).await?;
+    let password = give_password(store, now).await?;
     let app = store.create_app_connection(&printer, &APP.parse()?, None, now).await?;
     let shared = store.create_shared_connection(&printer, None, None, now).await?;
     let mut agent = start_agent(service, token)?;
@@ -68,6 +73,8 @@ pub(crate) async fn attach(service: &Service) -> anyhow::Result<Demo> {
     Ok(Demo {
         scheme: names.scheme.clone(),
         printers_domain: names.printers_domain.to_string(),
+        site: format!("{}://{}", names.scheme, names.domain),
+        password,
         app,
         shared,
         _agent: agent,
@@ -75,7 +82,7 @@ pub(crate) async fn attach(service: &Service) -> anyhow::Result<Demo> {
 }
 
 /// The demo's printer, and a fresh enrolment token for its agent.
-async fn printer(store: &Store, now: SystemTime) -> anyhow::Result<(PrinterId, model::Secret)> {
+async fn printer(store: &Store, now: SystemTime) -> anyhow::Result<(PrinterId, Secret)> {
     let owner: EmailAddress = OWNER.parse()?;
     match store.add_account(&owner, None, None, now).await {
         Ok(_) | Err(StoreError::Conflict { .. }) => {}
@@ -90,6 +97,18 @@ async fn printer(store: &Store, now: SystemTime) -> anyhow::Result<(PrinterId, m
     Ok((new.id, new.token))
 }
 
+/// Makes the demo's account the administrator, with a password of this start alone.
+async fn give_password(store: &Store, now: SystemTime) -> anyhow::Result<Secret> {
+    let owner: EmailAddress = OWNER.parse()?;
+    let password = Secret::generate();
+    let hashed = password.clone();
+    let hash = tokio::task::spawn_blocking(move || PasswordHash::create(&hashed)).await??;
+    let account = store.account_for_login(&owner).await?.context("the demo's account is gone")?.account;
+    store.set_password(&account, &hash, None, now).await?;
+    store.set_admin(&owner, true, now).await?;
+    Ok(password)
+}
+
 /// Their secrets were printed by an earlier start and cannot be read again.
 async fn forget_old_connections(store: &Store, printer: &PrinterId, now: SystemTime) -> anyhow::Result<()> {
     for kind in [ConnectionKind::App, ConnectionKind::Shared] {
@@ -100,7 +119,7 @@ async fn forget_old_connections(store: &Store, printer: &PrinterId, now: SystemT
     Ok(())
 }
 
-fn start_agent(service: &Service, token: model::Secret) -> anyhow::Result<Child> {
+fn start_agent(service: &Service, token: Secret) -> anyhow::Result<Child> {
     let program = agent_program()?;
     // A directory of its own for each start: the token is new as well.
     let data = std::env::temp_dir().join(format!("spoolway-demo-agent-{}", std::process::id()));
@@ -135,7 +154,12 @@ impl Demo {
         let shared_url = format!("{}://shared-{}.{}", self.scheme, self.shared.label, self.printers_domain);
         let (user, password) = (&self.app.basic_user, self.app.basic_password.expose());
         println!();
-        println!("A virtual printer is connected. Open it in a browser on this machine:");
+        println!("A virtual printer is connected. Sign in to watch and control it:");
+        println!("  address   {}/", self.site);
+        println!("  e-mail    {OWNER}");
+        println!("  password  {}", self.password.expose());
+        println!();
+        println!("Or open its own interface in a browser on this machine:");
         println!("  {shared_url}/");
         println!();
         println!("Apps reach it through this App Connection:");

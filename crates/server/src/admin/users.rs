@@ -29,6 +29,22 @@ pub(super) enum UserCommand {
         /// Name of the plan
         plan: String,
     },
+    /// Give an account another password, for somebody who has lost theirs; signs all its browsers out
+    SetPassword {
+        /// The owner's e-mail address
+        email: String,
+        /// Read the password from the first line of stdin
+        #[arg(long, required = true)]
+        password_stdin: bool,
+    },
+    /// Make an account an administrator of the site, or an ordinary account again
+    SetAdmin {
+        /// The owner's e-mail address
+        email: String,
+        /// Whether it is to be one
+        #[arg(value_parser = clap::value_parser!(bool), action = clap::ArgAction::Set)]
+        admin: bool,
+    },
     /// Delete an account with its printers and connections
     Delete {
         /// The owner's e-mail address
@@ -43,6 +59,7 @@ struct User {
     email: String,
     plan: String,
     has_password: bool,
+    is_admin: bool,
     printers: u64,
     created_at: String,
 }
@@ -62,6 +79,16 @@ struct MovedUser<'a> {
 }
 
 #[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ChangedUser<'a> {
+    email: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    is_admin: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    has_password: Option<bool>,
+}
+
+#[derive(Serialize)]
 struct DeletedUser<'a> {
     email: &'a str,
     deleted: bool,
@@ -73,6 +100,8 @@ impl Admin<'_, '_> {
             UserCommand::Add { email, plan, password_stdin } => self.add_user(&email, plan, password_stdin).await,
             UserCommand::List => self.list_users().await,
             UserCommand::SetPlan { email, plan } => self.set_plan_of_user(&email, &plan).await,
+            UserCommand::SetPassword { email, password_stdin: _ } => self.set_password_of_user(&email).await,
+            UserCommand::SetAdmin { email, admin } => self.set_admin(&email, admin).await,
             UserCommand::Delete { email } => self.delete_user(&email).await,
         }
     }
@@ -100,6 +129,7 @@ impl Admin<'_, '_> {
                 email: row.email.as_str().to_owned(),
                 plan: row.plan,
                 has_password: row.has_password,
+                is_admin: row.is_admin,
                 printers: row.n_printers,
                 created_at: time(row.created_at),
             })
@@ -129,6 +159,29 @@ impl Admin<'_, '_> {
         Ok(Report::new(
             &MovedUser { email: email.as_str(), plan },
             format!("The account {email} has the plan `{plan}`."),
+        ))
+    }
+
+    async fn set_password_of_user(&mut self, email: &str) -> anyhow::Result<Report> {
+        let email: EmailAddress = values::read(email, "e-mail address")?;
+        let Some(login) = self.store.account_for_login(&email).await? else {
+            anyhow::bail!("there is no account `{email}`");
+        };
+        let hash = values::hash(self.console.read_password()?).await?;
+        self.store.set_password(&login.account, &hash, None, self.now).await?;
+        Ok(Report::new(
+            &ChangedUser { email: email.as_str(), is_admin: None, has_password: Some(true) },
+            format!("The account {email} has a new password, and its browsers are signed out."),
+        ))
+    }
+
+    async fn set_admin(&mut self, email: &str, admin: bool) -> anyhow::Result<Report> {
+        let email: EmailAddress = values::read(email, "e-mail address")?;
+        self.store.set_admin(&email, admin, self.now).await?;
+        let what = if admin { "is an administrator" } else { "is no administrator" };
+        Ok(Report::new(
+            &ChangedUser { email: email.as_str(), is_admin: Some(admin), has_password: None },
+            format!("The account {email} {what}."),
         ))
     }
 
