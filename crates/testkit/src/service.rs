@@ -112,6 +112,9 @@ impl TestService {
             max_connections: None,
             max_connections_per_address: DEFAULT_PER_ADDRESS,
             timeouts: Timeouts::default(),
+            site: web::SiteSettings::default(),
+            mailer: None,
+            provider: None,
             tls: None,
         };
         change(&mut config);
