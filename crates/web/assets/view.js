@@ -39,12 +39,14 @@ setInterval(drawChart, 5000);
 window.addEventListener("resize", () => chart?.setSize({ width: holder.clientWidth, height: 220 }));
 
 // A stream that breaks off (its time is up, the printer was away) is opened again, without hurry.
-for (const image of document.querySelectorAll("img[data-stream]")) {
-  let wait = 2000;
-  const source = image.getAttribute("src");
-  image.addEventListener("load", () => { wait = 2000; });
-  image.addEventListener("error", () => {
-    setTimeout(() => { image.src = `${source}?at=${Date.now()}`; }, wait);
-    wait = Math.min(wait * 2, 30000);
-  });
-}
+const waits = new WeakMap();
+document.addEventListener("load", (event) => {
+  if (event.target.matches?.("img[data-stream]")) waits.delete(event.target);
+}, true);
+document.addEventListener("error", (event) => {
+  const image = event.target;
+  if (!image.matches?.("img[data-stream]")) return;
+  const wait = waits.get(image) ?? 2000;
+  waits.set(image, Math.min(wait * 2, 30000));
+  setTimeout(() => { if (image.isConnected) image.src = `${image.dataset.stream}?at=${Date.now()}`; }, wait);
+}, true);

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use model::PrinterId;
 use model::printing::{Phase, PrinterCommand, PrinterState};
 use relay::live::LiveStatus;
-use store::{OwnPrinter, Role};
+use store::{LiveLinkRecord, OwnPrinter, Role};
 
 use crate::text::{duration, iso};
 
@@ -52,10 +52,12 @@ pub(crate) struct Reading {
 }
 
 /// One camera.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct CameraView {
     pub(crate) index: usize,
     pub(crate) name: String,
+    /// Where its moving picture is.
+    pub(crate) stream: String,
     /// Classes that flip and turn the picture.
     pub(crate) classes: String,
 }
@@ -72,8 +74,11 @@ impl Card {
     }
 
     /// A printer as a stranger may see it: what it does, and nothing of where it is or how it is driven.
-    pub(crate) fn for_stranger(id: &PrinterId, name: &str, live: Option<&LiveStatus>, now: SystemTime) -> Self {
-        let mut card = Self::of(id, name, Role::Viewer, live, now);
+    pub(crate) fn for_stranger(link: &LiveLinkRecord, live: Option<&LiveStatus>, now: SystemTime) -> Self {
+        let mut card = Self::of(&link.printer, &link.printer_name, Role::Viewer, live, now);
+        for camera in &mut card.cameras {
+            camera.stream = format!("/live/{}/camera/{}", link.id, camera.index);
+        }
         // It may name addresses at home.
         card.problem = None;
         card
@@ -117,7 +122,7 @@ impl Card {
             light: state.light,
             message: state.message.clone(),
             problem,
-            cameras: if is_online { cameras(&state) } else { Vec::new() },
+            cameras: if is_online { cameras(&state, id) } else { Vec::new() },
             can_pause: can(PrinterCommand::Pause),
             can_resume: can(PrinterCommand::Resume),
             can_cancel: can(PrinterCommand::Cancel),
@@ -160,7 +165,7 @@ fn reading(temperature: &model::printing::Temperature) -> Reading {
     Reading { name, text }
 }
 
-fn cameras(state: &PrinterState) -> Vec<CameraView> {
+fn cameras(state: &PrinterState, printer: &PrinterId) -> Vec<CameraView> {
     state
         .cameras
         .iter()
@@ -174,7 +179,8 @@ fn cameras(state: &PrinterState) -> Vec<CameraView> {
                 classes.push_str(" flip-v");
             }
             let name = if camera.name.is_empty() { format!("Camera {}", index + 1) } else { camera.name.clone() };
-            CameraView { index, name, classes }
+            let stream = format!("/printers/{printer}/camera/{index}/stream");
+            CameraView { index, name, stream, classes }
         })
         .collect()
 }

@@ -12,10 +12,10 @@ use store::{OwnPrinter, Role};
 use tokio::sync::broadcast::error::RecvError;
 
 use crate::failure::PageFailure;
-use crate::printers::card::Card;
+use crate::printers::card::{CameraView, Card};
 use crate::printers::list::CardPartial;
 use crate::printers::printer_of;
-use crate::printers::view::LivePartial;
+use crate::printers::view::{CamerasPartial, LivePartial};
 use crate::signed_in::SignedIn;
 use crate::state::SiteState;
 
@@ -53,7 +53,7 @@ pub(crate) async fn of_view(
 
 fn stream(state: SiteState, signed_in: SignedIn, shown: Shown) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
     let changes = state.live.changes();
-    let feed = Feed { state, signed_in, shown, changes, queue: Vec::new(), is_first: true };
+    let feed = Feed { state, signed_in, shown, changes, queue: Vec::new(), cameras: None, is_first: true };
     let events = futures_util::stream::unfold(feed, |mut feed| async move {
         let event = feed.next().await?;
         Some((Ok(event), feed))
@@ -68,6 +68,8 @@ struct Feed {
     changes: tokio::sync::broadcast::Receiver<PrinterId>,
     /// Rendered and not sent.
     queue: Vec<String>,
+    /// Cameras as the page has them.
+    cameras: Option<Vec<CameraView>>,
     is_first: bool,
 }
 
@@ -113,16 +115,28 @@ impl Feed {
         for printer in printers.into_iter().rev() {
             let live = self.state.live.status(&printer.summary.id).await;
             let card = Card::new(&printer, live.as_ref(), now);
-            let html = match &self.shown {
-                Shown::Cards => CardPartial { card }.render(),
-                Shown::View(_) => LivePartial { form_token: self.signed_in.browser.form_token(), card }.render(),
-            };
-            match html {
-                Ok(html) => self.queue.push(html),
-                Err(error) => tracing::error!(error = &error as &dyn std::error::Error, "an event was not rendered"),
+            match &self.shown {
+                Shown::Cards => self.send(CardPartial { card }),
+                Shown::View(_) => {
+                    let form_token = self.signed_in.browser.form_token();
+                    let cameras = card.cameras.clone();
+                    self.send(LivePartial { form_token, card: card.clone() });
+                    // A stream that runs is left alone: the cameras are sent only when they came or went.
+                    if self.cameras.as_ref() != Some(&cameras) {
+                        self.cameras = Some(cameras);
+                        self.send(CamerasPartial { card });
+                    }
+                }
             }
         }
         Some(())
+    }
+
+    fn send(&mut self, partial: impl Template) {
+        match partial.render() {
+            Ok(html) => self.queue.push(html),
+            Err(error) => tracing::error!(error = &error as &dyn std::error::Error, "an event was not rendered"),
+        }
     }
 
     async fn still_signed_in(&self) -> Option<()> {

@@ -38,6 +38,13 @@ struct View {
     view_script: &'static str,
 }
 
+/// The cameras of a view, for when they come or go.
+#[derive(Template)]
+#[template(path = "printers/cameras_partial.html")]
+pub(crate) struct CamerasPartial {
+    pub(crate) card: Card,
+}
+
 /// The part of the view that changes by itself.
 #[derive(Template)]
 #[template(path = "printers/live_partial.html")]

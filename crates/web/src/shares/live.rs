@@ -143,7 +143,7 @@ pub(crate) fn is_running(link: &LiveLinkRecord, now: SystemTime) -> bool {
 /// The printer as a stranger may see it: no names of people, no addresses, no buttons.
 pub(crate) async fn card(state: &SiteState, link: &LiveLinkRecord) -> Card {
     let live = state.live.status(&link.printer).await;
-    Card::for_stranger(&link.printer, &link.printer_name, live.as_ref(), SystemTime::now())
+    Card::for_stranger(link, live.as_ref(), SystemTime::now())
 }
 
 fn ended(browser: &Browser, id: &str, link: Option<&LiveLinkRecord>) -> Response {

@@ -19,6 +19,8 @@ use store::LiveLinkRecord;
 use crate::browser::Browser;
 use crate::failure::PageFailure;
 use crate::printers::camera::stream_of;
+use crate::printers::card::CameraView;
+use crate::printers::view::CamerasPartial;
 use crate::shares::live::{Found, LiveStatePartial, card, find, is_running};
 use crate::state::SiteState;
 
@@ -34,7 +36,7 @@ pub(crate) async fn events(
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, PageFailure> {
     let Found::Running(link) = find(&state, &browser, &id).await? else { return Err(PageFailure::NotFound) };
     let changes = state.live.changes();
-    let feed = Feed { state, link, changes, sent: None, has_ended: false };
+    let feed = Feed { state, link, changes, sent: None, cameras: None, has_ended: false };
     let events = futures_util::stream::unfold(feed, |mut feed| async move {
         let event = feed.next().await?;
         Some((Ok(event), feed))
@@ -47,6 +49,7 @@ struct Feed {
     link: LiveLinkRecord,
     changes: tokio::sync::broadcast::Receiver<model::PrinterId>,
     sent: Option<String>,
+    cameras: Option<Vec<CameraView>>,
     has_ended: bool,
 }
 
@@ -61,7 +64,12 @@ impl Feed {
                 // The page loads itself anew and is the page of a link that has ended.
                 return Some(Event::default().event("ended").data("ended"));
             }
-            let html = LiveStatePartial { card: card(&self.state, &self.link).await }.render().ok()?;
+            let card = card(&self.state, &self.link).await;
+            if self.cameras.as_ref() != Some(&card.cameras) {
+                self.cameras = Some(card.cameras.clone());
+                return Some(Event::default().data(CamerasPartial { card }.render().ok()?));
+            }
+            let html = LiveStatePartial { card }.render().ok()?;
             if self.sent.as_ref() != Some(&html) {
                 self.sent = Some(html.clone());
                 return Some(Event::default().data(html));
