@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use http::header::{self, HeaderMap, HeaderValue};
-use http::{Method, Request, Response, StatusCode};
+use http::{Method, Request, Response};
 use hyper::body::Incoming;
 use model::{Label, RelayError, Secret};
 use moka::sync::Cache;
@@ -22,7 +22,7 @@ use crate::headers::Visitor;
 use crate::passage::Passage;
 use crate::password_page::{field, is_same_origin, safe_target, see_other};
 use crate::relay::Relay;
-use crate::respond::{Failure, plain_response};
+use crate::respond::{Failure, method_not_allowed};
 use crate::screening::is_navigation;
 use crate::service::{Admission, Incident};
 
@@ -76,8 +76,7 @@ impl Relay {
         let cookies = owner_cookies(request.headers());
         let is_entering = request.uri().path() == ENTER_PATH;
         if is_entering && !matches!(*request.method(), Method::GET) {
-            let refused = plain_response(StatusCode::METHOD_NOT_ALLOWED, "only GET is allowed");
-            return Ok(Admission::Answered(refused));
+            return Ok(Admission::Answered(method_not_allowed("GET")));
         }
         let query = request.uri().query().unwrap_or_default();
         let target = if is_entering {

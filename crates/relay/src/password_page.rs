@@ -15,7 +15,7 @@ use crate::body::RelayBody;
 use crate::headers::Visitor;
 use crate::pages::{self, PasswordPage, PasswordProblem};
 use crate::relay::Relay;
-use crate::respond::plain_response;
+use crate::respond::{method_not_allowed, plain_response};
 
 /// The one path of a Shared Connection that is not the printer's.
 pub const PATH: &str = "/.spoolway/password";
@@ -74,7 +74,7 @@ impl Relay {
                     }
                 }
             }
-            _ => plain_response(StatusCode::METHOD_NOT_ALLOWED, "only GET and POST are allowed"),
+            _ => method_not_allowed("GET, POST"),
         }
     }
 }

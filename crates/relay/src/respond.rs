@@ -171,6 +171,13 @@ pub(crate) fn plain_response(status: StatusCode, text: &str) -> Response<RelayBo
     response
 }
 
+/// Refuses a method, and names those that there are, as RFC 9110 §15.5.6 demands.
+pub(crate) fn method_not_allowed(allowed: &'static str) -> Response<RelayBody> {
+    let mut response = plain_response(StatusCode::METHOD_NOT_ALLOWED, "this method is not allowed");
+    response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allowed));
+    response
+}
+
 /// What follows a body that was not read, or an upgrade that was not granted, may be taken for the next request.
 fn close_if_in_doubt(headers: &mut HeaderMap, asker: &Asker) {
     if asker.is_http1 && (asker.has_body || asker.is_upgrade) {

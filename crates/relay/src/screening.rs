@@ -9,7 +9,7 @@ use sha1::{Digest, Sha1};
 use tunnel::accept::has_token;
 
 use crate::body::RelayBody;
-use crate::respond::plain_response;
+use crate::respond::{method_not_allowed, plain_response};
 
 /// RFC 6455 §1.3.
 const WEBSOCKET_GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
@@ -24,7 +24,8 @@ pub(crate) fn screen(parts: &Parts) -> Result<bool, Response<RelayBody>> {
             Some(protocol) if protocol.as_str() == "websocket" && begins_with_slash(&parts.uri) => Ok(true),
             _ => bad("this is no forward proxy"),
         },
-        Method::TRACE => Err(plain_response(StatusCode::METHOD_NOT_ALLOWED, "TRACE is not allowed")),
+        // It would show a page the headers that the browser hides from it.
+        Method::TRACE => Err(method_not_allowed("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")),
         Method::OPTIONS if parts.uri.path() == "*" => {
             let mut response = Response::new(RelayBody::Empty);
             *response.status_mut() = StatusCode::NO_CONTENT;

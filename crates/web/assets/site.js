@@ -33,7 +33,8 @@ function localTimes(root) {
   for (const time of root.querySelectorAll("time[datetime]")) {
     const moment = new Date(time.getAttribute("datetime"));
     if (!Number.isNaN(moment.getTime())) {
-      time.textContent = moment.toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" });
+      const style = "clock" in time.dataset ? { timeStyle: "short" } : { dateStyle: "medium", timeStyle: "short" };
+      time.textContent = moment.toLocaleString(undefined, style);
     }
   }
 }
@@ -46,13 +47,12 @@ function refreshPictures() {
   for (const image of document.querySelectorAll("img[data-refresh]")) {
     const next = new Image();
     const separator = image.dataset.refresh.includes("?") ? "&" : "?";
-    next.onload = () => { image.src = next.src; image.hidden = false; };
-    next.onerror = () => { image.hidden = !image.complete || image.naturalWidth === 0; };
+    // A picture that does not come leaves the one before where it is.
+    next.onload = () => { image.src = next.src; };
     next.src = `${image.dataset.refresh}${separator}at=${Date.now()}`;
   }
 }
 if (document.querySelector("img[data-refresh], [data-live]")) {
-  refreshPictures();
   setInterval(refreshPictures, 5000);
 }
 

@@ -20,13 +20,14 @@ async function drawChart() {
   }
   chart?.destroy();
   holder.replaceChildren();
-  const style = getComputedStyle(document.documentElement);
+  const style = getComputedStyle(document.body);
   const colours = ["--accent", "--second", "--third", "--muted"].map((name) => style.getPropertyValue(name).trim() || "gray");
   const ink = style.getPropertyValue("--muted").trim();
   const grid = { stroke: style.getPropertyValue("--line").trim() };
   chart = new uPlot({
     width: holder.clientWidth,
     height: 220,
+    scales: { x: { range: () => { const now = Date.now() / 1000; return [now - 1800, now]; } } },
     series: [{}, ...series.map((one, index) => ({
       label: one.name, stroke: colours[index % colours.length], width: 2, value: (_, value) => value == null ? "–" : `${value.toFixed(0)} °C`,
     }))],
@@ -36,6 +37,7 @@ async function drawChart() {
 }
 drawChart();
 setInterval(drawChart, 5000);
+window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { chart?.destroy(); chart = null; drawChart(); });
 window.addEventListener("resize", () => chart?.setSize({ width: holder.clientWidth, height: 220 }));
 
 // A stream that breaks off (its time is up, the printer was away) is opened again, without hurry.

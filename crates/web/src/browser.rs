@@ -25,8 +25,11 @@ use crate::state::SiteState;
 const SECURE_PREFIX: &str = "__Host-";
 const SESSION_COOKIE: &str = "spoolway_session";
 const VISIT_COOKIE: &str = "spoolway_visit";
+const TOUR_COOKIE: &str = "spoolway_tour";
 /// The store ends sessions; the cookie only must not end before.
 const SESSION_SECONDS: i64 = 30 * 24 * 3600;
+/// A year, after which somebody may want to be reminded.
+const TOUR_SECONDS: i64 = 365 * 24 * 3600;
 
 /// A browser, as its request shows it.
 #[derive(Clone)]
@@ -40,6 +43,7 @@ struct Inner {
     key: Secret,
     key_is_new: bool,
     key_was_used: AtomicBool,
+    has_hidden_tour: bool,
     nonce: String,
     address: IpAddr,
     user_agent: String,
@@ -49,6 +53,11 @@ impl Browser {
     /// Who is signed in.
     pub(crate) fn session(&self) -> Option<&SessionRecord> {
         self.inner.session.as_ref()
+    }
+
+    /// Whether its owner has put the tour away.
+    pub(crate) fn has_hidden_tour(&self) -> bool {
+        self.inner.has_hidden_tour
     }
 
     /// Where the request comes from.
@@ -123,6 +132,7 @@ pub(crate) async fn recognise(State(state): State<SiteState>, mut request: Reque
             key,
             key_is_new,
             key_was_used: AtomicBool::new(false),
+            has_hidden_tour: read(TOUR_COOKIE).is_some(),
             nonce: HEXLOWER.encode(&Sha256::digest(Secret::generate().expose())[..16]),
             address,
             user_agent: user_agent(request.headers()),
@@ -139,6 +149,11 @@ pub(crate) async fn recognise(State(state): State<SiteState>, mut request: Reque
 /// Signs a browser in.
 pub(crate) fn set_session_cookie(headers: &mut HeaderMap, token: &Secret, is_https: bool) {
     add_cookie(headers, SESSION_COOKIE, token.expose(), is_https, Some(SESSION_SECONDS));
+}
+
+/// Lets a browser remember that its owner needs no tour any more.
+pub(crate) fn hide_tour_in(headers: &mut HeaderMap, is_https: bool) {
+    add_cookie(headers, TOUR_COOKIE, "hidden", is_https, Some(TOUR_SECONDS));
 }
 
 /// Signs a browser out.

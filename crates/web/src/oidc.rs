@@ -93,7 +93,9 @@ impl Provider {
         let issuer = IssuerUrl::new(settings.issuer.clone()).map_err(|error| wrong(&error))?;
         let redirect = RedirectUrl::new(format!("{site}/sign-in/provider/back")).map_err(|error| wrong(&error))?;
         // The provider is the operator's choice, so it may be anywhere; a redirect would be somebody else's choice.
+        let tls = crate::outbound::tls(Vec::new()).map_err(|error| wrong(&error))?;
         let http = reqwest::Client::builder()
+            .tls_backend_preconfigured(tls)
             .redirect(reqwest::redirect::Policy::none())
             .timeout(HTTP_TIMEOUT)
             .build()
@@ -219,4 +221,21 @@ async fn fetch(client: reqwest::Client, request: HttpRequest) -> Result<HttpResp
         body.extend_from_slice(&piece);
     }
     response.body(body).map_err(FetchError::Malformed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_provider_that_is_away_is_no_reason_not_to_start() {
+        let settings = |issuer: &str| ProviderSettings {
+            name: "House key".to_owned(),
+            issuer: issuer.to_owned(),
+            client_id: "spoolway".to_owned(),
+            client_secret: model::Secret::generate(),
+        };
+        assert!(Provider::new(settings("https://away.invalid"), "https://example.org").is_ok());
+        assert!(matches!(Provider::new(settings("nonsense"), "https://example.org"), Err(ProviderError::Settings(_))));
+    }
 }

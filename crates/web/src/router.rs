@@ -56,6 +56,7 @@ fn printers() -> Router<SiteState> {
     Router::new()
         .route("/printers", get(list::page))
         .route("/printers/events", get(events::of_list))
+        .route("/printers/tour/hide", post(list::hide_tour))
         .route("/printers/join", get(manage::join_page).post(manage::join))
         .route("/printers/{id}/events", get(events::of_view))
         .route("/printers/{id}/temperatures.json", get(view::temperatures))

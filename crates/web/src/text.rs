@@ -11,12 +11,6 @@ pub(crate) fn iso(time: SystemTime) -> String {
     moment.format(&Rfc3339).unwrap_or_default()
 }
 
-/// The time of day in UTC; the site's script shows it in the reader's own where it can.
-pub(crate) fn clock(time: SystemTime) -> String {
-    let moment = OffsetDateTime::from(time);
-    format!("{:02}:{:02} UTC", moment.hour(), moment.minute())
-}
-
 /// `2 d 3 h`, `1 h 5 min`, `40 s`: two units are enough.
 pub(crate) fn duration(duration: Duration) -> String {
     let seconds = duration.as_secs();
@@ -49,7 +43,6 @@ mod tests {
     fn times_are_written_as_scripts_read_them() {
         let time = SystemTime::UNIX_EPOCH + Duration::from_millis(1_709_210_096_789);
         assert_eq!(iso(time), "2024-02-29T12:34:56Z");
-        assert_eq!(clock(time), "12:34 UTC");
     }
 
     #[test]

@@ -166,6 +166,9 @@ async fn what_follows_an_early_refusal_is_never_read_as_part_of_it() {
             let taken = std::mem::take(&mut *stage.taken.lock());
             let mut fine = dialogue.rest.is_empty() && dialogue.responses.iter().all(|response| response.is_whole);
             fine &= dialogue.responses.first().is_some_and(|first| first.status == refusal.status);
+            // RFC 9110 §15.5.6.
+            fine &= refusal.status != 405
+                || dialogue.responses.first().is_some_and(|first| first.headers.contains_key("allow"));
             fine &= match dialogue.responses.get(1) {
                 None => taken.is_empty(),
                 // Behind an upgrade, bytes may have been meant for another protocol.

@@ -99,24 +99,32 @@ pub enum OutboundSetupError {
     Client(#[from] reqwest::Error),
 }
 
+/// TLS that trusts what the system trusts.
+///
+/// # Errors
+/// If the provider of its ciphers lacks what TLS needs.
+pub(crate) fn tls(extra_roots: Vec<CertificateDer<'static>>) -> Result<rustls::ClientConfig, rustls::Error> {
+    let mut roots = RootCertStore::empty();
+    let system = rustls_native_certs::load_native_certs();
+    if system.certs.is_empty() {
+        tracing::warn!(errors = ?system.errors, "the system has no certificates; other servers cannot be verified");
+    }
+    roots.add_parsable_certificates(system.certs);
+    roots.add_parsable_certificates(extra_roots);
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    Ok(rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(roots)
+        .with_no_client_auth())
+}
+
 impl Outbound {
     /// Makes the client.
     ///
     /// # Errors
     /// If TLS cannot be set up.
     pub fn new(options: OutboundOptions) -> Result<Self, OutboundSetupError> {
-        let mut roots = RootCertStore::empty();
-        let system = rustls_native_certs::load_native_certs();
-        if system.certs.is_empty() {
-            tracing::warn!(errors = ?system.errors, "the system has no certificates; webhooks cannot be delivered");
-        }
-        roots.add_parsable_certificates(system.certs);
-        roots.add_parsable_certificates(options.extra_roots);
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let tls = rustls::ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
+        let tls = tls(options.extra_roots)?;
         let allowed: Arc<[IpNet]> = options.allowed_networks.into();
         let client = reqwest::Client::builder()
             .tls_backend_preconfigured(tls)

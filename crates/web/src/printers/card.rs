@@ -32,6 +32,8 @@ pub(crate) struct Card {
     pub(crate) progress: Option<u8>,
     pub(crate) elapsed: Option<String>,
     pub(crate) left: Option<String>,
+    /// When it will be done, by the printer's guess.
+    pub(crate) until: Option<String>,
     pub(crate) layers: Option<String>,
     pub(crate) temperatures: Vec<Reading>,
     pub(crate) light: Option<bool>,
@@ -94,6 +96,7 @@ impl Card {
         let problem = state.problem.clone().or_else(|| {
             live.map(|live| live.status.problem.clone()).filter(|problem| is_online && !problem.is_empty())
         });
+        let left = state.seconds_left.filter(|_| state.phase.is_active()).map(Duration::from_secs);
         Self {
             id: id.to_string(),
             name: name.to_owned(),
@@ -110,10 +113,9 @@ impl Card {
             file: state.file.clone(),
             progress: state.progress.map(|progress| progress.clamp(0.0, 100.0) as u8),
             elapsed: state.seconds_printing.map(|seconds| duration(Duration::from_secs(seconds))),
-            left: state.seconds_left.filter(|_| state.phase.is_active()).map(|seconds| {
-                let left = Duration::from_secs(seconds);
-                format!("{} left, until {}", duration(left), crate::text::clock(now + left))
-            }),
+            left: left.map(duration),
+            // Whole minutes, so that it does not change with every second.
+            until: left.map(|left| iso(minute(now + left))),
             layers: state.layer.map(|layer| match state.total_layers {
                 Some(total) => format!("{layer} of {total}"),
                 None => layer.to_string(),
@@ -129,6 +131,11 @@ impl Card {
             can_light: can(PrinterCommand::LightOn) || can(PrinterCommand::LightOff),
         }
     }
+}
+
+fn minute(time: SystemTime) -> SystemTime {
+    let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+    SystemTime::UNIX_EPOCH + Duration::from_secs(since / 60 * 60)
 }
 
 fn mood(is_online: bool, reachable: bool, state: &PrinterState) -> (&'static str, &'static str) {
