@@ -181,6 +181,8 @@ pub(crate) async fn join_page(
     let now = SystemTime::now();
     let token = Secret::new(link.token.as_str());
     let invitation = state.store.printer_invitation(&token, now).await?;
+    // Whoever came by the link some other way learns nothing of the printer.
+    let invitation = invitation.filter(|invitation| invitation.email == signed_in.session.account.email);
     let invitation = invitation.ok_or(PageFailure::BadRequest(
         "this invitation was used, has expired, or was sent to another address than this account's".to_owned(),
     ))?;
