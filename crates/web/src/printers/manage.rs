@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use askama::Template;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Redirect, Response};
-use model::Secret;
+use model::{AccountId, Secret};
 use serde::Deserialize;
 use store::{AuditKind, EmailAddress, Name, OwnPrinter, Role};
 
@@ -218,24 +218,26 @@ async fn show(
     invitation: Option<Invited>,
 ) -> Result<Response, PageFailure> {
     let is_owner = printer.role == Role::Owner;
-    let members = state.store.members(signed_in.account(), &printer.summary.id).await?;
+    let row = |account: &AccountId, email: &EmailAddress, role: Role| MemberRow {
+        account: account.to_string(),
+        email: email.to_string(),
+        role: role.as_str(),
+        is_owner: role == Role::Owner,
+    };
+    // Everybody else sees what they are themselves, and may leave.
+    let members = if is_owner {
+        let members = state.store.members(signed_in.account(), &printer.summary.id).await?;
+        members.iter().map(|member| row(&member.account, &member.email, member.role)).collect()
+    } else {
+        vec![row(signed_in.account(), &signed_in.session.account.email, printer.role)]
+    };
     let layout = Layout::of(&signed_in.browser);
-    let own = signed_in.account().to_string();
     let page = ManagePage {
         layout: layout.clone(),
         id: printer.summary.id.to_string(),
         name: printer.summary.name.clone(),
         is_owner,
-        members: members
-            .into_iter()
-            .map(|member| MemberRow {
-                account: member.account.to_string(),
-                email: member.email.to_string(),
-                role: member.role.as_str(),
-                is_owner: member.role == Role::Owner,
-            })
-            .filter(|member| is_owner || member.account == own)
-            .collect(),
+        members,
         token: token.map(|token| token.expose().to_owned()),
         invitation,
         site: state.origin(),
