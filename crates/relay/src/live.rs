@@ -270,8 +270,8 @@ impl LivePrinters {
         ask(self.link(printer).await?.as_ref(), capability, request, limit).await
     }
 
-    /// The printer came, went, or its status is another.
-    pub(crate) fn handle_change(&self, printer: &PrinterId) {
+    /// The printer came, went, or its status is another. For whoever puts links into the directory.
+    pub fn handle_change(&self, printer: &PrinterId) {
         // Nobody may be listening.
         let _ = self.0.changes.send(printer.clone());
     }
