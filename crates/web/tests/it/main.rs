@@ -1,7 +1,14 @@
 //! The site, asked over its router.
 
+mod access;
 mod api;
+mod cases;
 mod documentation;
+mod forms;
 mod health;
+mod linking;
 mod pages;
+mod shares;
+mod sign_in;
 mod site;
+mod world;
