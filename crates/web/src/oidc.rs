@@ -115,6 +115,11 @@ impl Provider {
         &self.settings.name
     }
 
+    /// Its origin, to which a form may lead.
+    pub(crate) fn origin(&self) -> String {
+        self.issuer.url().origin().ascii_serialization()
+    }
+
     /// Where to send a browser.
     pub(crate) async fn start(
         &self,

@@ -112,7 +112,12 @@ pub(crate) async fn page(
         n_printers: printers.iter().filter(|printer| printer.role == Role::Owner).count(),
         passkey_script: &crate::assets::PASSKEY_SCRIPT.path,
     };
-    Ok(AppPage::new(&layout, page).into_response())
+    let page = AppPage::new(&layout, page);
+    // The form that links the other service leads there.
+    Ok(match &state.oidc {
+        Some(provider) => page.with_form_target(provider.origin()).into_response(),
+        None => page.into_response(),
+    })
 }
 
 /// What a form that led back here has done. The words are ours, never the address's.
