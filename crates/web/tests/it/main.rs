@@ -11,4 +11,5 @@ mod pages;
 mod shares;
 mod sign_in;
 mod site;
+mod texts;
 mod world;
