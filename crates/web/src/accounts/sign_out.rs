@@ -20,6 +20,9 @@ pub(crate) async fn submit(
 ) -> Result<Response, PageFailure> {
     let now = std::time::SystemTime::now();
     state.store.end_session(signed_in.account(), &signed_in.session.id, now).await?;
+    let browser = &signed_in.browser;
+    let kind = store::AuditKind::SignOut;
+    crate::audit::note(&state, signed_in.account(), kind, None, browser.user_agent(), browser.address()).await;
     let mut response = Redirect::to("/").into_response();
     clear_session_cookie(response.headers_mut(), state.is_https());
     Ok(response)
