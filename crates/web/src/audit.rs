@@ -6,10 +6,21 @@ use std::time::SystemTime;
 use model::{AccountId, PrinterId};
 use store::{AuditEvent, AuditKind};
 
+use crate::browser::Browser;
 use crate::state::SiteState;
 
 /// Longest text of an entry.
 const MAX_SUBJECT: usize = 200;
+
+/// Writes an entry about a sign-in that failed, while the answer is on its way: how long it takes must not tell whether
+/// there is such an account.
+pub(crate) fn note_failed_sign_in(state: &SiteState, account: &AccountId, browser: &Browser) {
+    let (state, account, browser) = (state.clone(), account.clone(), browser.clone());
+    tokio::spawn(async move {
+        let kind = AuditKind::SignInFailed;
+        note(&state, &account, kind, None, browser.user_agent(), browser.address()).await;
+    });
+}
 
 /// Writes an entry. What was done is done: a failure to note it is logged, and nothing more.
 pub(crate) async fn note(

@@ -29,6 +29,7 @@ pub mod passkeys;
 
 mod attempts;
 mod audit;
+mod break_off;
 mod browser;
 mod email_proof;
 mod form;

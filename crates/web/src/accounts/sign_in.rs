@@ -8,9 +8,10 @@ use axum::response::{IntoResponse, Redirect, Response};
 use model::{AccountId, Secret};
 use moka::sync::Cache;
 use serde::Deserialize;
-use store::{AuditKind, EmailAddress};
+use store::EmailAddress;
 
 use crate::accounts::{begin_session, verify_password};
+use crate::audit::note_failed_sign_in;
 use crate::browser::Browser;
 use crate::failure::PageFailure;
 use crate::form::OwnForm;
@@ -98,13 +99,11 @@ pub(crate) async fn submit(
     let login = state.store.account_for_login(&email).await?;
     let hash = login.as_ref().and_then(|login| login.password.clone());
     let is_right = verify_password(&state, hash, form.password).await?;
-    let Some(login) = login.filter(|_| is_right) else {
-        if let Some(login) = state.store.account_for_login(&email).await? {
-            let failed = AuditKind::SignInFailed;
-            crate::audit::note(&state, &login.account, failed, None, browser.user_agent(), browser.address()).await;
-        }
+    let Some(login) = login else { return Ok(wrong()) };
+    if !is_right {
+        note_failed_sign_in(&state, &login.account, &browser);
         return Ok(wrong());
-    };
+    }
     if login.totp.is_some() {
         let waiting = Waiting { account: login.account, email, to: to.to_owned(), n_wrong: 0 };
         state.second_factors.0.insert(browser.form_token(), waiting);
@@ -154,8 +153,7 @@ pub(crate) async fn second_factor(
         state.attempts.signed_in(&waiting.email, browser.address());
         return begin_session(&state, &browser, &waiting.account, &waiting.to).await;
     }
-    let failed = AuditKind::SignInFailed;
-    crate::audit::note(&state, &waiting.account, failed, None, browser.user_agent(), browser.address()).await;
+    note_failed_sign_in(&state, &waiting.account, &browser);
     let waiting = Waiting { n_wrong: waiting.n_wrong + 1, ..waiting };
     if waiting.n_wrong >= MAX_WRONG_CODES {
         state.second_factors.0.invalidate(&key);

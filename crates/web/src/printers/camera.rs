@@ -1,13 +1,16 @@
 //! A printer's cameras on the site's own pages.
 
+use std::time::{Duration, SystemTime};
+
 use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
 use model::PrinterId;
 use relay::live::CameraFailure;
-use store::Role;
+use store::{Role, StoreError};
 
+use crate::break_off::break_off_when;
 use crate::failure::PageFailure;
 use crate::printers::printer_of;
 use crate::signed_in::SignedIn;
@@ -15,6 +18,9 @@ use crate::state::SiteState;
 
 /// Pictures of a printer are foreign content: the browser shows them as pictures, or not at all.
 const POLICY: HeaderValue = HeaderValue::from_static("default-src 'none'; sandbox; frame-ancestors 'none'");
+
+/// Whoever is signed out, or loses the role, sees no more within this time: two reads of the database for each viewer.
+const RECHECK: Duration = Duration::from_secs(1);
 
 pub(crate) async fn snapshot(
     State(state): State<SiteState>,
@@ -31,7 +37,25 @@ pub(crate) async fn stream(
     Path((id, index)): Path<(String, usize)>,
 ) -> Result<Response, PageFailure> {
     let printer = printer_of(&state, &signed_in, &id, Role::Viewer).await?;
-    Ok(stream_of(&state, &printer.summary.id, index).await)
+    let id = printer.summary.id;
+    let response = stream_of(&state, &id, index).await;
+    let over = async move {
+        loop {
+            tokio::time::sleep(RECHECK).await;
+            if !may_still_watch(&state, &signed_in, &id).await {
+                return;
+            }
+        }
+    };
+    Ok(break_off_when(response, over))
+}
+
+/// Whether somebody is still signed in, and has a role on the printer. A store that does not answer proves nothing.
+async fn may_still_watch(state: &SiteState, signed_in: &SignedIn, printer: &PrinterId) -> bool {
+    let account = signed_in.account();
+    let is_out = matches!(state.store.has_session(account, &signed_in.session.id, SystemTime::now()).await, Ok(false));
+    let has_no_role = matches!(state.store.printer_of(account, printer).await, Err(StoreError::NotFound { .. }));
+    !is_out && !has_no_role
 }
 
 /// One picture of a printer's camera.

@@ -1,5 +1,6 @@
 //! Server-sent events that keep pages current.
 
+use std::collections::HashSet;
 use std::convert::Infallible;
 use std::time::{Duration, SystemTime};
 
@@ -9,7 +10,8 @@ use axum::response::sse::{Event, KeepAlive, Sse};
 use futures_util::Stream;
 use model::PrinterId;
 use store::{OwnPrinter, Role};
-use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::broadcast::{self, error::RecvError};
+use tokio::time::Interval;
 
 use crate::failure::PageFailure;
 use crate::printers::card::{CameraView, Card};
@@ -53,7 +55,17 @@ pub(crate) async fn of_view(
 
 fn stream(state: SiteState, signed_in: SignedIn, shown: Shown) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
     let changes = state.live.changes();
-    let feed = Feed { state, signed_in, shown, changes, queue: Vec::new(), cameras: None, is_first: true };
+    let feed = Feed {
+        state,
+        signed_in,
+        shown,
+        printers: HashSet::new(),
+        changes,
+        recheck: tokio::time::interval(RECHECK),
+        queue: Vec::new(),
+        cameras: None,
+        is_first: true,
+    };
     let events = futures_util::stream::unfold(feed, |mut feed| async move {
         let event = feed.next().await?;
         Some((Ok(event), feed))
@@ -65,7 +77,10 @@ struct Feed {
     state: SiteState,
     signed_in: SignedIn,
     shown: Shown,
-    changes: tokio::sync::broadcast::Receiver<PrinterId>,
+    /// The printers that the page shows.
+    printers: HashSet<PrinterId>,
+    changes: broadcast::Receiver<PrinterId>,
+    recheck: Interval,
     /// Rendered and not sent.
     queue: Vec<String>,
     /// Cameras as the page has them.
@@ -85,21 +100,31 @@ impl Feed {
                 self.render(None).await?;
                 continue;
             }
-            match tokio::time::timeout(RECHECK, self.changes.recv()).await {
-                Ok(Ok(printer)) => {
-                    if let Shown::View(shown) = &self.shown
-                        && *shown != printer
-                    {
-                        continue;
-                    }
-                    self.render(Some(&printer)).await?;
-                }
-                // Too much happened at once to follow one by one.
-                Ok(Err(RecvError::Lagged(_))) => self.render(None).await?,
-                Ok(Err(RecvError::Closed)) => return None,
-                Err(_) => self.still_signed_in().await?,
+            // Both can be given up at any await.
+            tokio::select! {
+                changed = self.changes.recv() => match changed {
+                    Ok(printer) if self.printers.contains(&printer) => self.render(Some(&printer)).await?,
+                    // Changes of other accounts' printers are nobody's business here.
+                    Ok(_) => {}
+                    // Too much happened at once to follow one by one.
+                    Err(RecvError::Lagged(_)) => self.render(None).await?,
+                    Err(RecvError::Closed) => return None,
+                },
+                // By the clock, however much happens meanwhile.
+                _ = self.recheck.tick() => self.look_again().await?,
             }
         }
+    }
+
+    /// Whether whoever looks may still look, and at which printers.
+    async fn look_again(&mut self) -> Option<()> {
+        self.still_signed_in().await?;
+        if let (Shown::Cards, Ok(printers)) =
+            (&self.shown, self.state.store.printers_of(self.signed_in.account()).await)
+        {
+            self.printers = printers.into_iter().map(|printer| printer.summary.id).collect();
+        }
+        Some(())
     }
 
     async fn render(&mut self, only: Option<&PrinterId>) -> Option<()> {
@@ -107,10 +132,12 @@ impl Feed {
         let account = self.signed_in.account();
         let printers: Vec<OwnPrinter> = match (&self.shown, only) {
             (Shown::View(id), _) => vec![self.state.store.printer_of(account, id).await.ok()?],
-            // Changes of other accounts' printers are nobody's business here.
             (Shown::Cards, Some(id)) => self.state.store.printer_of(account, id).await.ok().into_iter().collect(),
             (Shown::Cards, None) => self.state.store.printers_of(account).await.ok()?,
         };
+        if only.is_none() {
+            self.printers = printers.iter().map(|printer| printer.summary.id.clone()).collect();
+        }
         let now = SystemTime::now();
         for printer in printers.into_iter().rev() {
             let live = self.state.live.status(&printer.summary.id).await;

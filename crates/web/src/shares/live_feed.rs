@@ -1,21 +1,19 @@
 //! What a Live Link's page receives while it is open. It ends when the link does.
 
 use std::convert::Infallible;
-use std::pin::Pin;
-use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime};
 
 use askama::Template;
-use axum::body::Body;
 use axum::extract::{Path, State};
+use axum::response::Response;
 use axum::response::sse::{Event, KeepAlive, Sse};
-use axum::response::{IntoResponse, Response};
-use bytes::Bytes;
-use futures_util::{FutureExt, Stream};
+use futures_util::Stream;
 use http::{HeaderValue, header};
-use http_body::{Body as HttpBody, Frame};
 use store::LiveLinkRecord;
+use tokio::sync::broadcast::{self, error::RecvError};
+use tokio::time::Interval;
 
+use crate::break_off::break_off_when;
 use crate::browser::Browser;
 use crate::failure::PageFailure;
 use crate::printers::camera::stream_of;
@@ -36,7 +34,8 @@ pub(crate) async fn events(
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, PageFailure> {
     let Found::Running(link) = find(&state, &browser, &id).await? else { return Err(PageFailure::NotFound) };
     let changes = state.live.changes();
-    let feed = Feed { state, link, changes, sent: None, cameras: None, has_ended: false };
+    let recheck = tokio::time::interval(RECHECK);
+    let feed = Feed { state, link, changes, recheck, sent: None, cameras: None, has_ended: false };
     let events = futures_util::stream::unfold(feed, |mut feed| async move {
         let event = feed.next().await?;
         Some((Ok(event), feed))
@@ -47,7 +46,8 @@ pub(crate) async fn events(
 struct Feed {
     state: SiteState,
     link: LiveLinkRecord,
-    changes: tokio::sync::broadcast::Receiver<model::PrinterId>,
+    changes: broadcast::Receiver<model::PrinterId>,
+    recheck: Interval,
     sent: Option<String>,
     cameras: Option<Vec<CameraView>>,
     has_ended: bool,
@@ -75,10 +75,14 @@ impl Feed {
                 return Some(Event::default().data(html));
             }
             loop {
-                match tokio::time::timeout(RECHECK, self.changes.recv()).await {
-                    Ok(Ok(printer)) if printer != self.link.printer => {}
-                    Ok(Err(tokio::sync::broadcast::error::RecvError::Closed)) => return None,
-                    _ => break,
+                // By the clock, however much happens to other printers meanwhile. Both can be given up at any await.
+                tokio::select! {
+                    changed = self.changes.recv() => match changed {
+                        Ok(printer) if printer != self.link.printer => {}
+                        Err(RecvError::Closed) => return None,
+                        Ok(_) | Err(RecvError::Lagged(_)) => break,
+                    },
+                    _ = self.recheck.tick() => break,
                 }
             }
         }
@@ -87,9 +91,8 @@ impl Feed {
 
 /// A camera's stream, cut when the link ends.
 pub(crate) async fn stream(state: &SiteState, link: LiveLinkRecord, index: usize) -> Response {
-    let response = stream_of(state, &link.printer, index).await;
-    let (mut parts, body) = response.into_parts();
-    parts.headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    let mut response = stream_of(state, &link.printer, index).await;
+    response.headers_mut().insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
     let state = state.clone();
     let ended = async move {
         loop {
@@ -99,7 +102,7 @@ pub(crate) async fn stream(state: &SiteState, link: LiveLinkRecord, index: usize
             }
         }
     };
-    (parts, Body::new(UntilEnded { body, ended: ended.boxed() })).into_response()
+    break_off_when(response, ended)
 }
 
 async fn still_runs(state: &SiteState, link: &LiveLinkRecord) -> bool {
@@ -108,24 +111,5 @@ async fn still_runs(state: &SiteState, link: &LiveLinkRecord) -> bool {
         Ok(None) => false,
         // Unknown is not ended; its time counts all the same.
         Err(_) => is_running(link, SystemTime::now()),
-    }
-}
-
-struct UntilEnded {
-    body: Body,
-    ended: futures_util::future::BoxFuture<'static, ()>,
-}
-
-impl HttpBody for UntilEnded {
-    type Data = Bytes;
-    type Error = axum::Error;
-
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        if self.ended.poll_unpin(cx).is_ready() {
-            // Cut, not ended: whoever watches sees that the stream broke off.
-            self.ended = std::future::pending().boxed();
-            return Poll::Ready(Some(Err(axum::Error::new(std::io::Error::other("the link has ended")))));
-        }
-        Pin::new(&mut self.body).poll_frame(cx)
     }
 }

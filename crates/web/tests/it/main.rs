@@ -11,5 +11,6 @@ mod pages;
 mod shares;
 mod sign_in;
 mod site;
+mod streams;
 mod texts;
 mod world;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 use axum::Router;
@@ -10,8 +11,10 @@ use axum::body::Body;
 use bytes::Bytes;
 use cluster::InProcess;
 use futures_util::future::{BoxFuture, FutureExt as _};
+use futures_util::{StreamExt as _, stream};
 use http::{Method, Request, Response, StatusCode, header};
-use http_body_util::{BodyExt as _, Full};
+use http_body::Frame;
+use http_body_util::{BodyExt as _, Full, StreamBody};
 use model::link::PrinterStatus;
 use model::printing::PrinterState;
 use model::{AccountId, PrinterId, Secret, SessionId};
@@ -89,8 +92,13 @@ impl World {
         }
     }
 
+    /// An answer whose body is still to come.
+    pub(crate) async fn open(&self, request: Request<Body>) -> Response<Body> {
+        self.router.clone().oneshot(request).await.expect("the router is infallible")
+    }
+
     pub(crate) async fn send(&self, request: Request<Body>) -> Answer {
-        let response = self.router.clone().oneshot(request).await.expect("the router is infallible");
+        let response = self.open(request).await;
         let (parts, mut body) = response.into_parts();
         let media_type = parts.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
         let is_endless = media_type.is_some_and(|text| text.starts_with("text/event-stream"));
@@ -188,6 +196,10 @@ pub(crate) struct PlayedAgent {
     pub(crate) state: Mutex<Option<PrinterState>>,
     pub(crate) status: Mutex<PrinterStatus>,
     pub(crate) snapshot: Mutex<Option<Bytes>>,
+    /// Whether its camera goes on after the first picture, as cameras do.
+    pub(crate) is_endless: AtomicBool,
+    /// What it answers when it is asked for a key of OctoPrint; it cannot reach it if there is none.
+    pub(crate) octoprint_key: Mutex<Option<&'static str>>,
     /// What it was asked for.
     pub(crate) asked: Mutex<Vec<String>>,
 }
@@ -214,7 +226,14 @@ impl Link for PlayedAgent {
         let path = request.uri().path().to_owned();
         self.asked.lock().push(format!("{} {path}", request.method()));
         let (mut status, mut media_type, mut bytes) = (StatusCode::NOT_FOUND, "text/plain", Bytes::new());
-        if path.starts_with("/command/") {
+        if path == "/octoprint-key" {
+            let Some(key) = *self.octoprint_key.lock() else {
+                return async { Err(LinkError::TargetUnreachable("it is off".to_owned())) }.boxed();
+            };
+            status = StatusCode::OK;
+            bytes = format!("{{\"apiKey\": \"{key}\"}}").into();
+            media_type = "application/json";
+        } else if path.starts_with("/command/") {
             status = StatusCode::NO_CONTENT;
         } else if let Some(picture) = self.snapshot.lock().clone() {
             status = StatusCode::OK;
@@ -222,9 +241,15 @@ impl Link for PlayedAgent {
             media_type =
                 if path.ends_with("/stream") { "multipart/x-mixed-replace; boundary=frame" } else { "image/jpeg" };
         }
+        let is_endless = path.ends_with("/stream") && self.is_endless.load(Ordering::Relaxed);
         async move {
-            let body = Full::new(bytes).map_err(|never| -> LinkBodyError { match never {} });
-            let mut response = Response::new(Box::pin(body) as LinkBody);
+            let body: LinkBody = if is_endless {
+                let first = stream::once(async { Ok::<_, LinkBodyError>(Frame::data(bytes)) });
+                Box::pin(StreamBody::new(first.chain(stream::pending())))
+            } else {
+                Box::pin(Full::new(bytes).map_err(|never| -> LinkBodyError { match never {} }))
+            };
+            let mut response = Response::new(body);
             *response.status_mut() = status;
             response.headers_mut().insert(header::CONTENT_TYPE, media_type.parse().expect("a media type"));
             Ok(response)

@@ -7,22 +7,21 @@ use axum::Router;
 use axum::body::Body;
 use bytes::Bytes;
 use cluster::{InProcess, Registration};
-use futures_util::future::{BoxFuture, FutureExt as _};
-use http::{HeaderMap, Method, Request, Response, StatusCode, header};
-use http_body_util::{BodyExt as _, Full};
-use model::link::PrinterStatus;
+use http::{HeaderMap, Method, Request, StatusCode, header};
+use http_body_util::BodyExt as _;
 use model::printing::PrinterState;
 use model::{AccountId, PrinterId, Secret};
-use relay::link::{Link, LinkBody, LinkBodyError, LinkError, Upgrade};
+use parking_lot::Mutex;
+use relay::link::Link;
 use relay::live::LivePrinters;
 use relay::relay::LinkDirectory;
-use relay::upload::UploadBody;
 use serde_json::Value;
 use store::{AgentSeen, AppIdentity, EmailAddress, NewAppConnection, NewSession, Store};
 use web::outbound::{Outbound, OutboundOptions};
 use web::{Readiness, ReadyCheck, SiteSettings, SiteState, router};
 
 use crate::site::site_state;
+use crate::world::PlayedAgent;
 
 /// Everything that one test needs.
 pub(crate) struct Site {
@@ -71,11 +70,11 @@ impl Site {
 
     /// Plays an agent that says this of its printer.
     pub(crate) fn link(&self, state: Option<PrinterState>) -> Registration {
-        self.link_to(&self.printer, FakeLink { state, octoprint_key: None })
+        self.link_to(&self.printer, PlayedAgent { state: Mutex::new(state), ..PlayedAgent::default() })
     }
 
-    pub(crate) fn link_to(&self, printer: &PrinterId, link: FakeLink) -> Registration {
-        self.directory.register(printer, Arc::new(link)).0
+    pub(crate) fn link_to(&self, printer: &PrinterId, agent: PlayedAgent) -> Registration {
+        self.directory.register(printer, Arc::new(agent)).0
     }
 
     pub(crate) async fn say_seen(&self, software: &str) {
@@ -175,68 +174,5 @@ impl Answer {
             assert_eq!(self.header("x-spoolway-error"), code.to_string());
         }
         assert_eq!(self.header("access-control-allow-origin"), "*");
-    }
-}
-
-/// A printer's link, as far as the site looks at it.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct FakeLink {
-    pub(crate) state: Option<PrinterState>,
-    /// What the agent answers when it is asked for a key.
-    pub(crate) octoprint_key: Option<&'static str>,
-}
-
-impl Link for FakeLink {
-    fn call(&self, _: Request<UploadBody>) -> BoxFuture<'_, Result<Response<LinkBody>, LinkError>> {
-        async { Err(LinkError::Lost) }.boxed()
-    }
-
-    fn open_websocket(&self, _: Request<()>) -> BoxFuture<'_, Result<Upgrade, LinkError>> {
-        async { Err(LinkError::Lost) }.boxed()
-    }
-
-    fn call_agent(&self, request: Request<Bytes>) -> BoxFuture<'_, Result<Response<LinkBody>, LinkError>> {
-        assert_eq!(request.uri().path(), "/octoprint-key");
-        let answer = self.octoprint_key.map(|key| format!("{{\"apiKey\": \"{key}\"}}"));
-        async move {
-            let answer = answer.ok_or_else(|| LinkError::TargetUnreachable("it is off".to_owned()))?;
-            let body = Full::new(Bytes::from(answer)).map_err(|never| -> LinkBodyError { match never {} });
-            Ok(Response::new(Box::pin(body) as LinkBody))
-        }
-        .boxed()
-    }
-
-    fn printer_status(&self) -> PrinterStatus {
-        PrinterStatus::default()
-    }
-
-    fn printer_state(&self) -> Option<PrinterState> {
-        self.state.clone()
-    }
-
-    fn agent_version(&self) -> String {
-        "1".to_owned()
-    }
-
-    fn has_capability(&self, _: &str) -> bool {
-        true
-    }
-
-    fn connected_at(&self) -> SystemTime {
-        now()
-    }
-
-    fn round_trip(&self) -> Option<Duration> {
-        None
-    }
-
-    fn drain(&self, _: Duration) {}
-
-    fn close_when_idle(&self) {}
-
-    fn close(&self) {}
-
-    fn open_streams(&self) -> usize {
-        0
     }
 }

@@ -4,13 +4,15 @@ use std::collections::HashMap;
 
 use http::StatusCode;
 use model::PrinterId;
+use parking_lot::Mutex;
 use roxmltree::{Document, ParsingOptions};
 use store::{Name, RegisteredApp};
 use url::Url;
 use web::SiteSettings;
 use web::outbound::OutboundOptions;
 
-use super::fixture::{Answer, FakeLink, Site, now};
+use super::fixture::{Answer, Site, now};
+use crate::world::PlayedAgent;
 
 const APP: &str = "/appportal/v1?appId=devtest&returnUrl=someapp%3A%2F%2Foctoeverywhere%3Fkept%3D1";
 
@@ -251,7 +253,7 @@ async fn an_octoprint_key_is_made_if_it_can_be() {
     ] {
         let site = Site::new().await;
         site.say_seen(software).await;
-        site.link_to(&site.printer, FakeLink { state: None, octoprint_key: key });
+        site.link_to(&site.printer, PlayedAgent { octoprint_key: Mutex::new(key), ..PlayedAgent::default() });
         let asked = site.page(&path).await;
         assert_eq!(asked.text().contains("named “My App”"), software == "octoprint");
         let all = [&[("decision", "allow"), ("trust", "yes")][..], fields].concat();
