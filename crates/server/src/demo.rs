@@ -13,7 +13,7 @@ use store::{
 use tokio::process::{Child, Command};
 
 use crate::config::Config;
-use crate::serve::Service;
+use crate::serve::{Service, say};
 
 const OWNER: &str = "demo@spoolway.invalid";
 const PRINTER: &str = "Virtual printer";
@@ -36,7 +36,7 @@ pub(crate) struct Demo {
 pub(crate) async fn start_service(config: &Config) -> anyhow::Result<Service> {
     match Service::start(config).await {
         Err(error) if config.listen_is_default && is_address_in_use(&error) => {
-            println!("port {} is taken; using a free one", config.listen.port());
+            say(format_args!("port {} is taken; using a free one", config.listen.port()));
             let mut config = config.clone();
             config.listen.set_port(0);
             Service::start(&config).await
@@ -153,24 +153,24 @@ impl Demo {
         let app_url = format!("{}://app-{}.{}", self.scheme, self.app.label, self.printers_domain);
         let shared_url = format!("{}://shared-{}.{}", self.scheme, self.shared.label, self.printers_domain);
         let (user, password) = (&self.app.basic_user, self.app.basic_password.expose());
-        println!();
-        println!("A virtual printer is connected. Sign in to watch and control it:");
-        println!("  address   {}/", self.site);
-        println!("  e-mail    {OWNER}");
-        println!("  password  {}", self.password.expose());
-        println!();
-        println!("Or open its own interface in a browser on this machine:");
-        println!("  {shared_url}/");
-        println!();
-        println!("Apps reach it through this App Connection:");
-        println!("  URL       {app_url}");
-        println!("  user      {user}");
-        println!("  password  {password}");
-        println!("  or bearer {}", self.app.bearer.expose());
-        println!();
-        println!("Try:");
-        println!("  curl --user {user}:{password} {app_url}/api/printer");
-        println!();
-        println!("Ctrl-C ends it.");
+        say(format_args!(""));
+        say(format_args!("A virtual printer is connected. Sign in to watch and control it:"));
+        say(format_args!("  address   {}/", self.site));
+        say(format_args!("  e-mail    {OWNER}"));
+        say(format_args!("  password  {}", self.password.expose()));
+        say(format_args!(""));
+        say(format_args!("Or open its own interface in a browser on this machine:"));
+        say(format_args!("  {shared_url}/"));
+        say(format_args!(""));
+        say(format_args!("Apps reach it through this App Connection:"));
+        say(format_args!("  URL       {app_url}"));
+        say(format_args!("  user      {user}"));
+        say(format_args!("  password  {password}"));
+        say(format_args!("  or bearer {}", self.app.bearer.expose()));
+        say(format_args!(""));
+        say(format_args!("Try:"));
+        say(format_args!("  curl --user {user}:{password} {app_url}/api/printer"));
+        say(format_args!(""));
+        say(format_args!("Ctrl-C ends it."));
     }
 }

@@ -1,5 +1,7 @@
 //! `spoolway serve`: starts the service, and ends it in order.
 
+use std::fmt;
+use std::io::{self, Write as _};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -156,21 +158,21 @@ pub async fn run(config: Config, with_demo: bool) -> anyhow::Result<()> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     if let Some(address) = config.metrics_listen {
         let address = telemetry::serve_metrics(address).await?;
-        println!("metrics on http://{address}/metrics");
+        say(format_args!("metrics on http://{address}/metrics"));
     }
     let service = if with_demo { demo::start_service(&config).await? } else { Service::start(&config).await? };
     let scheme = if config.tls.is_some() && service.tls_address.is_none() { "https" } else { "http" };
     if let Some(address) = service.tls_address {
-        println!("TLS on https://{address}");
+        say(format_args!("TLS on https://{address}"));
     }
     let demo = if with_demo { Some(demo::attach(&service).await?) } else { None };
-    println!("spoolway is ready on {scheme}://{} (domain {})", service.address, service.relay.names().domain);
+    say(format_args!("spoolway is ready on {scheme}://{} (domain {})", service.address, service.relay.names().domain));
     if let Some(demo) = &demo {
         demo.print();
     } else if let Some(link) = setup_link(&service.store, service.relay.names()).await? {
-        println!();
-        println!("There is no administrator yet. Whoever opens this link within a day becomes it:");
-        println!("  {link}");
+        say(format_args!(""));
+        say(format_args!("There is no administrator yet. Whoever opens this link within a day becomes it:"));
+        say(format_args!("  {link}"));
     }
     tokio::select! {
         _ = terminate.recv() => {}
@@ -184,6 +186,12 @@ pub async fn run(config: Config, with_demo: bool) -> anyhow::Result<()> {
     }
     drop(demo);
     Ok(())
+}
+
+/// Tells whoever started the service. Nobody may be reading any more, as behind `| head -1`: the service does not depend
+/// on it.
+pub(crate) fn say(text: fmt::Arguments<'_>) {
+    let _ = writeln!(io::stdout(), "{text}");
 }
 
 async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {

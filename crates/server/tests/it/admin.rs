@@ -204,6 +204,26 @@ async fn passwords_that_are_too_weak_are_refused_and_said_why() {
 }
 
 #[tokio::test]
+async fn whoever_is_locked_out_of_the_site_is_let_in_again() {
+    let desk = Desk::new();
+    desk.json(&["user", "add", "ann@example.org"]).await;
+    let mut set = desk.command(&["user", "set-password", "ann@example.org", "--password-stdin"]);
+    set.input = "correct horse\n";
+    assert_eq!(set.json().await, json!({"email": "ann@example.org", "hasPassword": true}));
+    let login = desk.store().await.account_for_login(&"ann@example.org".parse().unwrap()).await.unwrap().unwrap();
+    assert!(login.password.unwrap().verify(&model::Secret::new("correct horse")));
+
+    let made = desk.json(&["user", "set-admin", "ann@example.org", "true"]).await;
+    assert_eq!(made, json!({"email": "ann@example.org", "isAdmin": true}));
+    assert_eq!(desk.json(&["user", "list"]).await[0]["isAdmin"], true);
+    // Somebody has to be one.
+    let error = desk.failure(&["user", "set-admin", "ann@example.org", "false"]).await;
+    assert!(text(&error["error"]).contains("administrator"), "{error}");
+    let error = desk.failure(&["user", "set-admin", "bob@example.org", "true"]).await;
+    assert!(text(&error["error"]).contains("bob@example.org"), "{error}");
+}
+
+#[tokio::test]
 async fn what_destroys_asks_a_person_first() {
     let desk = Desk::at_a_known_site().await;
     let printer = desk.add_printer().await;
