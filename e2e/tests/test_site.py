@@ -173,6 +173,14 @@ def test_from_the_setup_link_to_an_app_that_is_gone(own_service, code_agent, app
     page.goto(f"{service.origin}/printers")
     card = page.locator(f"#printer-{printer} .badge").first
     wait_for(lambda: card.inner_text() == "Paused", 30, "the list follows")
+    shot = page.locator(f"#printer-{printer} .shot img")
+    wait_for(lambda: shot.evaluate("image => image.naturalWidth") > 0, 30, "the card shows a picture")
+    covers = """image => {
+      const box = image.getBoundingClientRect(), frame = image.parentElement.getBoundingClientRect();
+      const middle = document.elementFromPoint(frame.x + frame.width / 2, frame.y + frame.height / 2);
+      return middle === image && box.height <= frame.height + 1 && box.width <= frame.width + 1;
+    }"""
+    assert shot.evaluate(covers), "the picture is cut off, or something lies over it"
     shoot(page, artifacts, "printers")
 
     # A Live Link, opened by somebody who is not signed in.
