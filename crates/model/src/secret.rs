@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::fmt;
 
+use data_encoding::HEXLOWER;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
@@ -62,6 +63,16 @@ impl SecretHash {
     /// The bytes to store.
     pub fn as_bytes(&self) -> &[u8; 32] {
         &self.0
+    }
+
+    /// As text: 64 lower-case hexadecimal digits.
+    pub fn to_hex(&self) -> String {
+        HEXLOWER.encode(&self.0)
+    }
+
+    /// What [`Self::to_hex`] made; `None` for anything else.
+    pub fn from_hex(text: &str) -> Option<Self> {
+        Self::from_bytes(&HEXLOWER.decode(text.as_bytes()).ok()?)
     }
 
     /// Whether `candidate` is the hashed credential; takes the same time whatever the answer.

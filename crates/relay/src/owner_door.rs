@@ -1,6 +1,7 @@
 //! Who gets in at a printer's own host, `p-<label>`: a browser that the site has handed over.
 //!
-//! A ticket of the site is turned into a cookie of this host, once. The cookie is bound to the session that the ticket
+//! This host gives a browser a secret and sends it to the site, and the site sends it back with a ticket for that
+//! browser. The ticket is turned into a cookie of this host, once. The cookie is bound to the session that the ticket
 //! was issued to, and the store says at every turn whether that session, the account, its role and the printer still
 //! stand.
 
@@ -9,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use http::header::{self, HeaderMap, HeaderValue};
-use http::{Method, Request, Response};
+use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use model::{Label, RelayError, Secret};
 use moka::sync::Cache;
@@ -22,7 +23,7 @@ use crate::headers::Visitor;
 use crate::passage::Passage;
 use crate::password_page::{field, is_same_origin, safe_target, see_other};
 use crate::relay::Relay;
-use crate::respond::{Failure, method_not_allowed};
+use crate::respond::{Failure, method_not_allowed, plain_response};
 use crate::screening::is_navigation;
 use crate::service::{Admission, Incident};
 
@@ -30,6 +31,12 @@ use crate::service::{Admission, Incident};
 const ENTER_PATH: &str = "/.spoolway/enter";
 /// Begins with [`crate::headers::COOKIE_PREFIX`], so that it never reaches the printer.
 const COOKIE: &str = "__spoolway_owner";
+/// Holds the browser's secret while it fetches a ticket. It begins with the same, and is sent nowhere else.
+const BROWSER_COOKIE: &str = "__spoolway_arriving";
+/// Where that cookie goes.
+const OWN_PATHS: &str = "/.spoolway/";
+/// Signing in with a second factor from another device takes minutes.
+const BROWSER_COOKIE_SECONDS: u32 = 900;
 /// A printer's page may have set any number of cookies of this name; a few are looked at.
 const MAX_COOKIES: usize = 4;
 /// The way back is kept up to here; servers refuse URLs not much longer.
@@ -73,7 +80,7 @@ impl Relay {
         incident: &Incident,
     ) -> Result<Admission, Failure> {
         let now = SystemTime::now();
-        let cookies = owner_cookies(request.headers());
+        let cookies = cookies(request.headers(), COOKIE);
         let is_entering = request.uri().path() == ENTER_PATH;
         if is_entering && !matches!(*request.method(), Method::GET) {
             return Ok(Admission::Answered(method_not_allowed("GET")));
@@ -84,9 +91,9 @@ impl Relay {
         } else {
             request.uri().path_and_query().map_or("/", |target| target.as_str()).to_owned()
         };
-        if is_entering
-            && let Some(ticket) = field(query, "ticket")
-            && let Some(cookie) = self.enter(&Secret::new(ticket), &incident.label, now).await?
+        let ticket = if is_entering { field(query, "ticket") } else { None };
+        if let Some(ticket) = &ticket
+            && let Some(cookie) = self.enter(&Secret::new(ticket.as_str()), &request, incident, now).await?
         {
             return Ok(Admission::Answered(entered(&target, &cookie, incident.visitor.is_https)));
         }
@@ -101,6 +108,12 @@ impl Relay {
                 let passage = Passage { grant: Grant::Owner(visit), used_authorization: false };
                 return Ok(Admission::Admitted(request, passage));
             }
+        }
+        if ticket.is_some() && is_navigation(&request) && !request.headers().contains_key(header::COOKIE) {
+            // Sent for another ticket, it would come back with it for ever.
+            let text =
+                "This page needs cookies, and your browser sent none. Allow them for this address, and try again.";
+            return Ok(Admission::Answered(plain_response(StatusCode::BAD_REQUEST, text)));
         }
         self.refuse_stranger(&request, incident, &target, !cookies.is_empty()).await
     }
@@ -119,23 +132,39 @@ impl Relay {
         };
         let _ = incident.printer.set(printer);
         if !incident.is_websocket && is_navigation(request) {
-            return Ok(Admission::Answered(see_other(&self.sign_in_url(&incident.label, target))));
+            return Ok(Admission::Answered(self.send_to_site(request, incident, target)));
         }
         let error = RelayError::InvalidCredentials;
         Err(if has_guessed { self.access.after_wrong_guess(error, address) } else { error.into() })
     }
 
-    /// The page of the site that asks who it is and issues a ticket. It names no printer: whoever guessed a label
-    /// learns nothing from it.
-    fn sign_in_url(&self, label: &Label, target: &str) -> String {
+    /// Sends a browser to the page of the site that asks who it is and issues a ticket. It names no printer: whoever
+    /// guessed a label learns nothing from it.
+    fn send_to_site(&self, request: &Request<Incoming>, incident: &Incident, target: &str) -> Response<RelayBody> {
+        // Several tabs are on their way at once with one secret.
+        let known = cookies(request.headers(), BROWSER_COOKIE).into_iter().find(is_secret);
+        let secret = known.unwrap_or_else(Secret::generate);
         let target = if target.len() <= MAX_TARGET { target } else { "/" };
         let target = utf8_percent_encode(target, NON_ALPHANUMERIC);
-        format!("{}://{}/open/{label}?to={target}", self.names.scheme, self.names.domain)
+        let (names, label, browser) = (&self.names, &incident.label, secret.hash().to_hex());
+        let url = format!("{}://{}/open/{label}?browser={browser}&to={target}", names.scheme, names.domain);
+        let mut response = see_other(&url);
+        let attributes = format!("Path={OWN_PATHS}; Max-Age={BROWSER_COOKIE_SECONDS}");
+        set_cookie(&mut response, BROWSER_COOKIE, &secret, &attributes, incident.visitor.is_https);
+        response
     }
 
     /// Turns a ticket into a cookie.
-    async fn enter(&self, ticket: &Secret, label: &Label, now: SystemTime) -> Result<Option<Secret>, RelayError> {
-        let Some(ticket) = self.owner_views.redeem(ticket, label, Instant::now()) else { return Ok(None) };
+    async fn enter(
+        &self,
+        ticket: &Secret,
+        request: &Request<Incoming>,
+        incident: &Incident,
+        now: SystemTime,
+    ) -> Result<Option<Secret>, RelayError> {
+        let label = &incident.label;
+        let browser = cookies(request.headers(), BROWSER_COOKIE);
+        let Some(ticket) = self.owner_views.redeem(ticket, label, &browser, Instant::now()) else { return Ok(None) };
         let made = async {
             match self.store.create_owner_visit(&ticket.session, &ticket.printer, now).await {
                 Ok(cookie) => Ok(Some(cookie)),
@@ -225,26 +254,37 @@ fn may_use_cookie<B>(request: &Request<B>, visitor: &Visitor, is_websocket: bool
     }
 }
 
-fn owner_cookies(headers: &HeaderMap) -> Vec<Secret> {
+/// The values of the cookies with a name.
+fn cookies(headers: &HeaderMap, name: &str) -> Vec<Secret> {
     headers
         .get_all(header::COOKIE)
         .iter()
         .filter_map(|line| line.to_str().ok())
         .flat_map(|line| line.split(';'))
-        .filter_map(|cookie| cookie.trim().strip_prefix(COOKIE)?.strip_prefix('='))
+        .filter_map(|cookie| cookie.trim().strip_prefix(name)?.strip_prefix('='))
         .filter(|value| !value.is_empty())
         .take(MAX_COOKIES)
         .map(Secret::new)
         .collect()
 }
 
+/// Whether it looks like one that we made: a page may have set any.
+fn is_secret(secret: &Secret) -> bool {
+    secret.expose().len() == Secret::generate().expose().len()
+        && secret.expose().bytes().all(|byte| byte.is_ascii_alphanumeric())
+}
+
 fn entered(target: &str, cookie: &Secret, is_https: bool) -> Response<RelayBody> {
     let mut response = see_other(target);
+    set_cookie(&mut response, COOKIE, cookie, "Path=/", is_https);
+    response.headers_mut().insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    response
+}
+
+fn set_cookie(response: &mut Response<RelayBody>, name: &str, value: &Secret, attributes: &str, is_https: bool) {
     let secure = if is_https { "; Secure" } else { "" };
-    let cookie = format!("{COOKIE}={}; Path=/; HttpOnly; SameSite=Lax{secure}", cookie.expose());
+    let cookie = format!("{name}={}; {attributes}; HttpOnly; SameSite=Lax{secure}", value.expose());
     if let Ok(cookie) = HeaderValue::from_str(&cookie) {
         response.headers_mut().append(header::SET_COOKIE, cookie);
     }
-    response.headers_mut().insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
-    response
 }

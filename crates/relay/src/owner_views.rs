@@ -2,12 +2,16 @@
 //!
 //! The site's cookie must never reach a printer's host, so the site issues a ticket to a signed-in owner and sends the
 //! browser there with it. The host takes the ticket once and gives a cookie of its own for it.
+//!
+//! A ticket is good only in the browser that asked for it: the host gives a browser a secret before it sends it to the
+//! site, and a ticket names the hash of that secret. Somebody who reads a ticket, or who hands another person one of
+//! their own, gets nowhere with it.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use model::{AccountId, Label, PrinterId, Secret, SessionId};
+use model::{AccountId, Label, PrinterId, Secret, SecretHash, SessionId};
 use parking_lot::Mutex;
 
 /// A redirect takes milliseconds; a browser that asks its user something first takes longer.
@@ -28,14 +32,22 @@ pub(crate) struct Ticket {
     pub(crate) account: AccountId,
     pub(crate) printer: PrinterId,
     label: Label,
+    browser: SecretHash,
     expires: Instant,
 }
 
 impl OwnerViews {
     /// Issues a ticket to the holder of `session`, who was found to be an owner or operator of the printer whose own
-    /// host has `label`.
-    pub fn issue(&self, session: SessionId, account: AccountId, printer: PrinterId, label: Label) -> Secret {
-        self.issue_at(session, account, printer, label, Instant::now())
+    /// host has `label`, for the browser in which that host keeps the secret with the hash `browser`.
+    pub fn issue(
+        &self,
+        session: SessionId,
+        account: AccountId,
+        printer: PrinterId,
+        label: Label,
+        browser: SecretHash,
+    ) -> Secret {
+        self.issue_at(session, account, printer, label, browser, Instant::now())
     }
 
     /// The same at a given time.
@@ -45,6 +57,7 @@ impl OwnerViews {
         account: AccountId,
         printer: PrinterId,
         label: Label,
+        browser: SecretHash,
         now: Instant,
     ) -> Secret {
         let secret = Secret::generate();
@@ -56,15 +69,17 @@ impl OwnerViews {
         } else if tickets.len() >= MAX_TICKETS {
             remove_oldest(&mut tickets, |_| true);
         }
-        let ticket = Ticket { session, account, printer, label, expires: now + TICKET_LIFETIME };
+        let ticket = Ticket { session, account, printer, label, browser, expires: now + TICKET_LIFETIME };
         tickets.insert(*secret.hash().as_bytes(), ticket);
         secret
     }
 
-    /// Takes a ticket, if it is one of the host with `label`. Shown at another host it is spent as well.
-    pub(crate) fn redeem(&self, secret: &Secret, label: &Label, now: Instant) -> Option<Ticket> {
+    /// Takes a ticket, if it is one of the host with `label` and one of the browser's secrets is the ticket's. Shown
+    /// at another host or by another browser it is spent as well.
+    pub(crate) fn redeem(&self, secret: &Secret, label: &Label, browser: &[Secret], now: Instant) -> Option<Ticket> {
         let ticket = self.0.lock().remove(secret.hash().as_bytes())?;
-        (ticket.label == *label && ticket.expires > now).then_some(ticket)
+        let is_its_browser = browser.iter().any(|secret| ticket.browser.matches(secret.expose()));
+        (ticket.label == *label && is_its_browser && ticket.expires > now).then_some(ticket)
     }
 }
 
@@ -79,8 +94,15 @@ fn remove_oldest(tickets: &mut HashMap<[u8; 32], Ticket>, wanted: impl Fn(&Ticke
 mod tests {
     use super::*;
 
+    const BROWSER: &str = "its secret";
+
     fn issue(views: &OwnerViews, account: &AccountId, label: &Label, now: Instant) -> Secret {
-        views.issue_at(SessionId::generate(), account.clone(), PrinterId::generate(), label.clone(), now)
+        let browser = SecretHash::of(BROWSER);
+        views.issue_at(SessionId::generate(), account.clone(), PrinterId::generate(), label.clone(), browser, now)
+    }
+
+    fn redeem(views: &OwnerViews, ticket: &Secret, label: &Label, now: Instant) -> Option<Ticket> {
+        views.redeem(ticket, label, &[Secret::new("a foreign one"), Secret::new(BROWSER)], now)
     }
 
     #[test]
@@ -88,18 +110,24 @@ mod tests {
         let (views, account, label, now) =
             (OwnerViews::default(), AccountId::generate(), Label::generate(), Instant::now());
         let ticket = issue(&views, &account, &label, now);
-        assert!(views.redeem(&Secret::generate(), &label, now).is_none());
-        assert_eq!(views.redeem(&ticket, &label, now).map(|ticket| ticket.account), Some(account.clone()));
-        assert!(views.redeem(&ticket, &label, now).is_none(), "a second time");
+        assert!(redeem(&views, &Secret::generate(), &label, now).is_none());
+        assert_eq!(redeem(&views, &ticket, &label, now).map(|ticket| ticket.account), Some(account.clone()));
+        assert!(redeem(&views, &ticket, &label, now).is_none(), "a second time");
 
         let ticket = issue(&views, &account, &label, now);
-        assert!(views.redeem(&ticket, &Label::generate(), now).is_none(), "at another host");
-        assert!(views.redeem(&ticket, &label, now).is_none(), "after that");
+        assert!(redeem(&views, &ticket, &Label::generate(), now).is_none(), "at another host");
+        assert!(redeem(&views, &ticket, &label, now).is_none(), "after that");
 
         let ticket = issue(&views, &account, &label, now);
-        assert!(views.redeem(&ticket, &label, now + Duration::from_secs(61)).is_none());
+        assert!(views.redeem(&ticket, &label, &[], now).is_none(), "in a browser without a secret");
         let ticket = issue(&views, &account, &label, now);
-        assert!(views.redeem(&ticket, &label, now + Duration::from_secs(59)).is_some());
+        assert!(views.redeem(&ticket, &label, &[Secret::new("a foreign one")], now).is_none(), "in another browser");
+        assert!(redeem(&views, &ticket, &label, now).is_none(), "after that");
+
+        let ticket = issue(&views, &account, &label, now);
+        assert!(redeem(&views, &ticket, &label, now + Duration::from_secs(61)).is_none());
+        let ticket = issue(&views, &account, &label, now);
+        assert!(redeem(&views, &ticket, &label, now + Duration::from_secs(59)).is_some());
     }
 
     #[test]
@@ -108,8 +136,8 @@ mod tests {
         let (quiet, busy) = (AccountId::generate(), AccountId::generate());
         let of_quiet = issue(&views, &quiet, &label, now);
         let of_busy: Vec<_> = (0..1000).map(|n| issue(&views, &busy, &label, now + Duration::from_millis(n))).collect();
-        let usable = of_busy.iter().filter(|ticket| views.redeem(ticket, &label, now).is_some()).count();
+        let usable = of_busy.iter().filter(|ticket| redeem(&views, ticket, &label, now).is_some()).count();
         assert_eq!(usable, MAX_OF_ACCOUNT);
-        assert!(views.redeem(&of_quiet, &label, now).is_some());
+        assert!(redeem(&views, &of_quiet, &label, now).is_some());
     }
 }

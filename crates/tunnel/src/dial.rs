@@ -19,7 +19,7 @@ use model::link::{Hello, Refusal, Welcome};
 use model::wire;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
-use socket2::SockRef;
+use socket2::{SockRef, TcpKeepalive};
 use thiserror::Error;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -38,6 +38,11 @@ const DIAL_TIMEOUT: Duration = Duration::from_secs(20);
 /// Unsent bytes that the kernel takes from us. Small, so that on a slow uplink a waiting camera frame does not hold up
 /// the answer to a click: what is still ours can be ordered by stream.
 const UNSENT_BYTES: u32 = 128 * 1024;
+/// A phone that has left its network says nothing, and while nothing is sent to it nobody notices: the system asks
+/// after so much silence, and gives up after a few questions without an answer.
+const PROBE_AFTER: Duration = Duration::from_secs(60);
+const PROBE_INTERVAL: Duration = Duration::from_secs(15);
+const PROBES: u32 = 4;
 /// A refusal is a short JSON text.
 const MAX_REFUSAL: usize = 16 * 1024;
 
@@ -354,7 +359,8 @@ async fn connect(options: &DialOptions) -> Result<Box<dyn PrinterStream>, DialEr
     Ok(Box::new(tls))
 }
 
-/// Sets what a tunnel's socket needs, at either end.
+/// Sets what the socket of a tunnel or of a visitor needs, at either end: small messages leave at once, and a peer
+/// that is gone is noticed.
 ///
 /// # Errors
 /// If the socket is closed already.
@@ -362,7 +368,8 @@ pub fn tune(tcp: &TcpStream) -> io::Result<()> {
     tcp.set_nodelay(true)?;
     // Some systems do not have the option; the tunnel works without it.
     let _ = SockRef::from(tcp).set_tcp_notsent_lowat(UNSENT_BYTES);
-    Ok(())
+    let keepalive = TcpKeepalive::new().with_time(PROBE_AFTER).with_interval(PROBE_INTERVAL).with_retries(PROBES);
+    SockRef::from(tcp).set_tcp_keepalive(&keepalive)
 }
 
 async fn request_upgrade(
@@ -446,6 +453,16 @@ fn upgrade_request(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn the_system_asks_after_silent_peers() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let tcp = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        tune(&tcp).unwrap();
+        let socket = SockRef::from(&tcp);
+        assert!(socket.keepalive().unwrap() && socket.tcp_nodelay().unwrap());
+        assert_eq!(socket.tcp_keepalive_time().unwrap(), PROBE_AFTER);
+    }
 
     #[test]
     fn a_service_url_is_a_host_only() {

@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-/// Connections from one address. A household behind one address needs dozens, a mobile network's gateway more.
+use crate::budgets::Origin;
+
+/// Connections from one address, or one IPv6 network. A household needs dozens, a mobile network's gateway more.
 pub const DEFAULT_PER_ADDRESS: usize = 512;
 
 /// Counts connections.
@@ -22,7 +24,7 @@ struct Inner {
 #[derive(Default)]
 struct Counts {
     total: usize,
-    by_address: HashMap<IpAddr, usize>,
+    by_origin: HashMap<Origin, usize>,
 }
 
 /// Which limit a connection would break.
@@ -37,7 +39,7 @@ pub enum LimitReached {
 /// Counts a connection until it is dropped.
 pub struct ConnectionGuard {
     limits: Arc<Inner>,
-    address: IpAddr,
+    origin: Origin,
 }
 
 impl ConnectionLimits {
@@ -56,14 +58,15 @@ impl ConnectionLimits {
         if counts.total >= self.0.total {
             return Err(LimitReached::Total);
         }
-        let of_address = counts.by_address.entry(address).or_default();
-        if *of_address >= self.0.per_address && !is_trusted && !address.is_loopback() {
+        let origin = Origin::of(address);
+        let of_origin = counts.by_origin.entry(origin).or_default();
+        if *of_origin >= self.0.per_address && !is_trusted && !address.is_loopback() {
             return Err(LimitReached::Address);
         }
-        *of_address += 1;
+        *of_origin += 1;
         counts.total += 1;
         metrics::gauge!("spoolway_visitor_connections").set(counts.total as f64);
-        Ok(ConnectionGuard { limits: Arc::clone(&self.0), address })
+        Ok(ConnectionGuard { limits: Arc::clone(&self.0), origin })
     }
 
     /// Connections open now.
@@ -77,10 +80,10 @@ impl Drop for ConnectionGuard {
         let mut counts = self.limits.counts.lock();
         counts.total -= 1;
         metrics::gauge!("spoolway_visitor_connections").set(counts.total as f64);
-        if let Some(of_address) = counts.by_address.get_mut(&self.address) {
-            *of_address -= 1;
-            if *of_address == 0 {
-                counts.by_address.remove(&self.address);
+        if let Some(of_origin) = counts.by_origin.get_mut(&self.origin) {
+            *of_origin -= 1;
+            if *of_origin == 0 {
+                counts.by_origin.remove(&self.origin);
             }
         }
     }
@@ -104,5 +107,14 @@ mod tests {
         drop((first, second, third));
         assert_eq!(limits.open(), 0);
         assert!(limits.admit(one, false).is_ok());
+    }
+
+    #[test]
+    fn a_network_of_addresses_is_one_visitor() {
+        let limits = ConnectionLimits::new(100, 2);
+        let address = |last| IpAddr::from([0x2001, 0xdb8, 0, 0, 0, 0, 0, last]);
+        let kept = [limits.admit(address(1), false).ok(), limits.admit(address(2), false).ok()];
+        assert!(kept.iter().all(Option::is_some));
+        assert_eq!(limits.admit(address(3), false).err(), Some(LimitReached::Address));
     }
 }

@@ -6,13 +6,15 @@ use std::time::{Duration, Instant, SystemTime};
 use futures_util::{SinkExt, StreamExt};
 use http::{Method, Request};
 use http_body_util::Full;
-use model::{AccountId, Label, Limits, PrinterId, Secret, SessionId};
+use model::{AccountId, Label, Limits, PrinterId, Secret, SecretHash, SessionId};
 use store::{EmailAddress, NewSession, Role};
 use testkit::{Client, Ending, Exchange, Origin, Protocol, Rig, TestAgent, TestPrinter, TestService, accept_websocket};
 use tokio_tungstenite::tungstenite::Message;
 
 /// The specification says one second; a busy machine gets some more.
 const CUT_LIMIT: Duration = Duration::from_secs(8);
+/// What the host gave to the browser of these tests.
+const ARRIVING: &str = "__spoolway_arriving=Zm9yIHRoZXNlIHRlc3RzIG9ubHkgYWFh";
 const NAVIGATION: (&str, &str) = ("sec-fetch-mode", "navigate");
 
 #[tokio::test]
@@ -23,12 +25,18 @@ async fn an_owner_is_handed_over_once_and_gets_in() {
         let client = Client::speaking(protocol, stage.service.address());
         let sent = client.get(&stage.host, "/files?a=1", &[NAVIGATION]).await;
         let domain = stage.service.domain();
-        let expected = format!("http://{domain}/open/{}?to=%2Ffiles%3Fa%3D1", stage.label);
+        let (arriving, attributes) = sent.header("set-cookie").split_once("; ").unwrap();
+        assert_eq!(attributes, "Path=/.spoolway/; Max-Age=900; HttpOnly; SameSite=Lax");
+        let browser = SecretHash::of(arriving.split_once('=').unwrap().1);
+        let expected = format!("http://{domain}/open/{}?browser={}&to=%2Ffiles%3Fa%3D1", stage.label, browser.to_hex());
         assert_eq!((sent.status.as_u16(), sent.header("location")), (303, expected.as_str()));
+        let second_tab = client.get(&stage.host, "/.spoolway/enter?to=/", &[NAVIGATION, ("cookie", arriving)]).await;
+        assert!(second_tab.header("location").contains(&browser.to_hex()), "{}", second_tab.header("location"));
 
-        let ticket = stage.issue(&session, &stage.printer.account, Instant::now());
+        let ticket = stage.issue_to(browser, &session, &stage.printer.account, Instant::now());
         let enter = format!("/.spoolway/enter?ticket={}&to=%2Ffiles%3Fa%3D1", ticket.expose());
-        let entered = client.get(&stage.host, &enter, &[NAVIGATION, ("sec-fetch-site", "same-site")]).await;
+        let coming = [NAVIGATION, ("sec-fetch-site", "same-site"), ("cookie", arriving)];
+        let entered = client.get(&stage.host, &enter, &coming).await;
         assert_eq!((entered.status.as_u16(), entered.header("location")), (303, "/files?a=1"));
         assert_eq!(entered.header("cache-control"), "no-store");
         assert_eq!(entered.header("referrer-policy"), "no-referrer");
@@ -49,10 +57,33 @@ async fn an_owner_is_handed_over_once_and_gets_in() {
         assert!(!again.headers.contains_key("set-cookie"));
         let stranger = client.get(&stage.host, &enter, &[]).await;
         assert_eq!(stranger.status.as_u16(), 606, "a second use");
-        let away = client.get(&stage.host, &format!("{enter}//evil"), &[NAVIGATION]).await;
+        let away = client.get(&stage.host, &format!("{enter}//evil"), &[NAVIGATION, ("cookie", arriving)]).await;
         assert!(away.header("location").starts_with(&format!("http://{domain}/open/")), "a second use");
     }
     assert!(stage.origin.seen().iter().all(|seen| !format!("{seen:?}").contains("spoolway_owner")));
+}
+
+/// A ticket that was read on its way, or that somebody gives to another person to have them use a foreign account.
+#[tokio::test]
+async fn a_ticket_is_good_only_in_the_browser_that_asked_for_it() {
+    let stage = Stage::set().await;
+    let (session, _) = stage.sign_in(&stage.printer.account).await;
+    let enter = async |cookie: Option<&str>| {
+        let ticket = stage.issue(&session, &stage.printer.account, Instant::now());
+        let mut headers = vec![NAVIGATION];
+        headers.extend(cookie.map(|cookie| ("cookie", cookie)));
+        stage.client().get(&stage.host, &format!("/.spoolway/enter?ticket={}", ticket.expose()), &headers).await
+    };
+    for cookie in ["a=b", "__spoolway_arriving=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", "__spoolway_arriving="] {
+        let sent = enter(Some(cookie)).await;
+        assert_eq!(sent.status.as_u16(), 303, "{cookie}");
+        assert!(sent.header("location").contains("/open/"), "{cookie} lets nobody in");
+        assert!(!sent.header("set-cookie").contains("__spoolway_owner"), "{cookie}");
+    }
+    let without = enter(None).await;
+    assert_eq!(without.status.as_u16(), 400, "it would be sent round for ever");
+    assert!(without.text().contains("cookies"));
+    assert!(enter(Some(ARRIVING)).await.header("set-cookie").starts_with("__spoolway_owner="));
 }
 
 #[tokio::test]
@@ -304,16 +335,20 @@ impl Stage {
         self.service.store().create_session(account, new, SystemTime::now()).await.unwrap()
     }
 
-    /// A ticket as the site issues it.
+    /// A ticket as the site issues it to the browser of these tests.
     fn issue(&self, session: &SessionId, account: &AccountId, now: Instant) -> Secret {
+        self.issue_to(SecretHash::of(ARRIVING.split_once('=').unwrap().1), session, account, now)
+    }
+
+    fn issue_to(&self, browser: SecretHash, session: &SessionId, account: &AccountId, now: Instant) -> Secret {
         let views = self.service.owner_views();
-        views.issue_at(session.clone(), account.clone(), self.printer.id.clone(), self.label.clone(), now)
+        views.issue_at(session.clone(), account.clone(), self.printer.id.clone(), self.label.clone(), browser, now)
     }
 
     /// Shows a ticket; the cookie, if it is taken.
     async fn enter(&self, host: &str, ticket: &Secret) -> Option<String> {
         let path = format!("/.spoolway/enter?ticket={}", ticket.expose());
-        let entered = self.client().get(host, &path, &[]).await;
+        let entered = self.client().get(host, &path, &[("cookie", ARRIVING)]).await;
         let cookie = entered.headers.get("set-cookie").map(|cookie| cookie.to_str().unwrap().to_owned());
         assert_eq!(entered.status.as_u16(), if cookie.is_some() { 303 } else { 606 });
         cookie.map(|cookie| cookie.split(';').next().unwrap().to_owned())
