@@ -55,6 +55,7 @@ pub(crate) struct Admitted {
 /// Decides about requests, with the store's answers cached.
 pub(crate) struct Access {
     store: Store,
+    unknown_until: Option<SystemTime>,
     cache: Cache<(ConnectionKind, Label), Arc<ConnectionRecord>>,
     /// Counts invalidations, so that an answer from before one is not cached after it.
     invalidations: AtomicU64,
@@ -63,9 +64,10 @@ pub(crate) struct Access {
 }
 
 impl Access {
-    pub(crate) fn new(store: Store) -> Self {
+    pub(crate) fn new(store: Store, unknown_until: Option<SystemTime>) -> Self {
         Self {
             store,
+            unknown_until,
             cache: Cache::builder().max_capacity(MAX_CACHED).time_to_live(CACHE_TIME).build(),
             invalidations: AtomicU64::new(0),
             guesses: Guesses::default(),
@@ -85,6 +87,15 @@ impl Access {
     pub(crate) fn invalidate(&self) {
         self.invalidations.fetch_add(1, Ordering::AcqRel);
         self.cache.invalidate_all();
+    }
+
+    /// What a name means that the store does not know. Apps forget a connection on 603 for good, so after a backup was
+    /// restored, which lacks what was made after it, the operator may have it not said for a while.
+    pub(crate) fn unknown_name(&self, now: SystemTime) -> RelayError {
+        match self.unknown_until {
+            Some(until) if now < until => RelayError::Unknown,
+            _ => RelayError::ConnectionNotFound,
+        }
     }
 
     /// Finds a connection that is alive at `now`: steps 1 and 2 of the order of checks.
@@ -128,7 +139,7 @@ impl Access {
             }
         };
         match lookup {
-            ConnectionLookup::Unknown => Err(RelayError::ConnectionNotFound),
+            ConnectionLookup::Unknown => Err(self.unknown_name(now)),
             ConnectionLookup::Dead(_) => Err(RelayError::ConnectionRevoked),
             ConnectionLookup::Alive(record) if has_expired(&record, now) => Err(RelayError::ConnectionRevoked),
             ConnectionLookup::Alive(record) => {

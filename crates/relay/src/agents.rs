@@ -10,8 +10,8 @@ use http::{Request, Response};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use model::link::{AgentEvent, Hello, MIN_PROTOCOL_VERSION, PROTOCOL_VERSION, Refusal, RefusalReason, Welcome};
-use model::{PrinterId, Secret};
-use store::{AgentAuth, AgentSeen, EnrolOutcome};
+use model::{PrinterId, RelayError, Secret};
+use store::{AgentAuth, AgentSeen, AuditEvent, AuditKind, EnrolOutcome};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tunnel::accept::{Arrival, refusal_response, unix_time_ms};
 use tunnel::body::RecvBody;
@@ -21,7 +21,7 @@ use crate::agent_events::EventReader;
 use crate::body::RelayBody;
 use crate::edge::EdgeIo;
 use crate::link::Link;
-use crate::live::LivePrinters;
+use crate::live::{ConnectionChange, LivePrinters};
 use crate::native_link::{LinkState, NativeLink, open_events, send_linked};
 use crate::relay::Relay;
 
@@ -96,11 +96,17 @@ impl Relay {
             let message = match self.store.authenticate_agent(printer, &arrival.key).await.map_err(unavailable)? {
                 AgentAuth::Accepted { name, .. } => return Ok((printer.clone(), name)),
                 AgentAuth::WrongKey if hello.enrolment_token.is_none() => {
+                    self.note_wrong_key(printer, address).await;
                     let message = "this printer was enrolled with another key; if that was not you, remove the printer, \
                                    else enrol this agent with a new token";
                     return Err(wrong(RefusalReason::WrongKey, message));
                 }
                 AgentAuth::Removed if hello.enrolment_token.is_none() => {
+                    if self.access.unknown_name(SystemTime::now()) == RelayError::Unknown {
+                        let message = "the service does not know this printer, perhaps because a backup was restored; \
+                                       it may be added to it again";
+                        return Err(refusal(RefusalReason::Unavailable, message, None));
+                    }
                     let message = "this printer is not, or no longer, in an account; enrol it with a new token";
                     return Err(wrong(RefusalReason::PrinterRemoved, message));
                 }
@@ -113,6 +119,23 @@ impl Relay {
             wrong(reason, "the enrolment token is unknown, used, or has expired; make a new one")
         })
         .await
+    }
+
+    /// Tells the owner that somebody else said to be the printer: perhaps a copy of its memory card.
+    async fn note_wrong_key(&self, printer: &PrinterId, address: IpAddr) {
+        self.live.handle_connection(printer, ConnectionChange::WrongKey(address));
+        if !self.share_openings.is_news(&format!("wrong key {printer}"), address, Instant::now()) {
+            return;
+        }
+        let event = AuditEvent {
+            kind: AuditKind::AgentRefused,
+            printer: Some(printer.clone()),
+            subject: "an agent with another key said to be this printer; the real one is not disturbed".to_owned(),
+            address: Some(address),
+        };
+        if let Err(error) = self.store.audit_owner(printer, event, SystemTime::now()).await {
+            tracing::warn!(%printer, %error, "a refused agent was not noted in the owner's log");
+        }
     }
 
     async fn enrol(
@@ -163,6 +186,8 @@ impl Relay {
         };
         metrics::counter!("spoolway_agent_connects_total", "before" => before).increment(1);
         metrics::gauge!("spoolway_agents").increment(1.0);
+        let change = if replaced.is_some() { ConnectionChange::Reconnected } else { ConnectionChange::Connected };
+        self.live.handle_connection(&printer, change);
         self.live.handle_change(&printer);
         tracing::info!(%printer, agent_version = hello.agent_version, software = hello.printer.software, "agent connected");
         if let Err(error) = send_linked(&client).await {
@@ -205,6 +230,7 @@ impl Relay {
 
     async fn handle_link_end(&self, printer: &PrinterId, registration: Registration, end: LinkEnd) {
         self.directory.remove(printer, registration);
+        self.live.handle_connection(printer, ConnectionChange::Disconnected(end.into()));
         self.live.handle_change(printer);
         metrics::gauge!("spoolway_agents").decrement(1.0);
         tracing::info!(%printer, ?end, "agent disconnected");

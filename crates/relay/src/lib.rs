@@ -18,6 +18,7 @@ pub mod live;
 pub mod metrics;
 pub mod owner_views;
 pub mod relay;
+pub mod share_openings;
 pub mod timeouts;
 pub mod upload;
 

@@ -2,6 +2,7 @@
 //!
 //! The site and the interfaces for apps ask here. Nothing here asks who may: that is for the caller.
 
+mod connection_log;
 mod recent_errors;
 mod temperatures;
 
@@ -29,6 +30,8 @@ use crate::metrics;
 use crate::relay::LinkDirectory;
 use crate::webcam;
 
+use connection_log::ConnectionLog;
+pub use connection_log::{ConnectionChange, ConnectionEvent, DisconnectReason};
 use recent_errors::RecentErrors;
 pub use recent_errors::{ErrorEvent, Surface};
 use temperatures::History;
@@ -61,6 +64,7 @@ struct Inner {
     directory: LinkDirectory,
     histories: Cache<PrinterId, Arc<Mutex<History>>>,
     errors: RecentErrors,
+    connections: ConnectionLog,
     changes: broadcast::Sender<PrinterId>,
 }
 
@@ -147,7 +151,8 @@ impl LivePrinters {
     pub fn new(directory: LinkDirectory) -> Self {
         let histories = Cache::builder().max_capacity(MAX_HISTORIES).time_to_idle(temperatures::KEPT).build();
         let (changes, _) = broadcast::channel(CHANGES);
-        Self(Arc::new(Inner { directory, histories, errors: RecentErrors::default(), changes }))
+        let (errors, connections) = (RecentErrors::default(), ConnectionLog::default());
+        Self(Arc::new(Inner { directory, histories, errors, connections, changes }))
     }
 
     /// Whether the printer is connected.
@@ -188,6 +193,11 @@ impl LivePrinters {
     /// The last errors that visitors of the printer got, the latest first.
     pub fn recent_errors(&self, printer: &PrinterId) -> Vec<ErrorEvent> {
         self.0.errors.of(printer)
+    }
+
+    /// When the printer's agent came and went lately, the latest first.
+    pub fn connections(&self, printer: &PrinterId) -> Vec<ConnectionEvent> {
+        self.0.connections.of(printer)
     }
 
     /// Tells the printer to do something. It is sent once.
@@ -281,6 +291,11 @@ impl LivePrinters {
         if !temperatures.is_empty() {
             self.0.histories.get_with_by_ref(printer, Arc::default).lock().handle_reading(temperatures, now);
         }
+    }
+
+    /// The printer's agent came or went.
+    pub(crate) fn handle_connection(&self, printer: &PrinterId, change: ConnectionChange) {
+        self.0.connections.note(printer, change, SystemTime::now());
     }
 
     /// A visitor of the printer got an error.

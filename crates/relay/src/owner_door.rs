@@ -128,7 +128,8 @@ impl Relay {
     ) -> Result<Admission, Failure> {
         let address = incident.visitor.address;
         let Some(printer) = self.ask_store(self.store.printer_by_owner_label(&incident.label)).await? else {
-            return Err(self.access.after_wrong_guess(RelayError::ConnectionNotFound, address));
+            let error = self.access.unknown_name(SystemTime::now());
+            return Err(self.access.after_wrong_guess(error, address));
         };
         let _ = incident.printer.set(printer);
         if !incident.is_websocket && is_navigation(request) {

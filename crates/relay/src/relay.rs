@@ -18,6 +18,7 @@ use crate::live::LivePrinters;
 use crate::owner_door::VisitCache;
 use crate::owner_views::OwnerViews;
 use crate::sessions::{SWEEP_INTERVAL, Sessions};
+use crate::share_openings::ShareOpenings;
 use crate::timeouts::Timeouts;
 use crate::usage::{self, UsageMeters};
 use crate::webcam::WebcamMeters;
@@ -43,6 +44,8 @@ pub struct RelayOptions {
     pub trusted_proxies: Vec<IpNet>,
     /// How long visitors may take.
     pub timeouts: Timeouts,
+    /// Until then names and keys that the store does not know are not said to be unknown.
+    pub unknown_until: Option<SystemTime>,
 }
 
 /// Takes visitors' requests to printers.
@@ -52,6 +55,7 @@ pub struct Relay {
     pub(crate) directory: LinkDirectory,
     pub(crate) live: LivePrinters,
     pub(crate) owner_views: OwnerViews,
+    pub(crate) share_openings: ShareOpenings,
     pub(crate) site: SiteHandler,
     pub(crate) trusted_proxies: Vec<IpNet>,
     pub(crate) timeouts: Timeouts,
@@ -71,7 +75,7 @@ impl Relay {
         let usage = Arc::<UsageMeters>::default();
         let relay = Arc::new(Self {
             visits: VisitCache::default(),
-            access: Access::new(options.store.clone()),
+            access: Access::new(options.store.clone(), options.unknown_until),
             store: options.store,
             names: options.names,
             directory: options.directory,
@@ -79,6 +83,7 @@ impl Relay {
             usage,
             live: options.live,
             owner_views: options.owner_views,
+            share_openings: ShareOpenings::default(),
             site: options.site,
             trusted_proxies: options.trusted_proxies,
             timeouts: options.timeouts,

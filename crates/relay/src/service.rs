@@ -12,7 +12,7 @@ use http::{Request, Response, StatusCode};
 use http_body::Body;
 use hyper::body::Incoming;
 use model::{Label, PrinterId, RelayError, RequestId, wire};
-use store::ConnectionKind;
+use store::{AuditEvent, AuditKind, ConnectionKind, ConnectionRecord};
 
 use crate::access::{Admitted, Claim};
 use crate::authority::{Authority, Host};
@@ -212,6 +212,9 @@ impl Relay {
         };
         match self.access.admit(connection, claim, now).await {
             Ok(Admitted { connection, used_authorization }) => {
+                if kind == ConnectionKind::Shared {
+                    self.note_share_opened(&connection, address);
+                }
                 let grant = Grant::Connection(connection);
                 Ok(Admission::Admitted(request, Passage { grant, used_authorization }))
             }
@@ -224,6 +227,25 @@ impl Relay {
             }
             Err(failure) => Err(failure),
         }
+    }
+
+    /// Notes in the owner's log that a share was opened, beside the request: nobody waits for it.
+    fn note_share_opened(&self, connection: &ConnectionRecord, address: IpAddr) {
+        if !self.share_openings.is_news(connection.id.as_str(), address, Instant::now()) {
+            return;
+        }
+        let (store, printer) = (self.store.clone(), connection.printer.clone());
+        let event = AuditEvent {
+            kind: AuditKind::ShareOpened,
+            printer: Some(printer.clone()),
+            subject: "Shared Connection".to_owned(),
+            address: Some(address),
+        };
+        tokio::spawn(async move {
+            if let Err(error) = store.audit_owner(&printer, event, SystemTime::now()).await {
+                tracing::warn!(%printer, %error, "the opening of a share was not noted in the owner's log");
+            }
+        });
     }
 
     /// Limits, and the way to the link.

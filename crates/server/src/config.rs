@@ -21,7 +21,7 @@ use web::{SignUp, SiteSettings};
 pub const DEFAULT_LISTEN: &str = "127.0.0.1:8080";
 
 /// Every key, for telling a misspelt one.
-const KEYS: [&str; 24] = [
+const KEYS: [&str; 25] = [
     "listen",
     "domain",
     "printers_domain",
@@ -37,6 +37,7 @@ const KEYS: [&str; 24] = [
     "beta_features",
     "allow_private_targets",
     "abuse_contact",
+    "unknown_names_temporary_until",
     "smtp.url",
     "smtp.from",
     "oidc.name",
@@ -332,6 +333,14 @@ impl Reader {
                 .get("allow_private_targets", "`true` or `false`")
                 .unwrap_or(default.allow_private_targets),
             abuse_contact: self.get("abuse_contact", "an address or a URL as text"),
+            unknown_until: self.parse("unknown_names_temporary_until", |text| {
+                humantime::parse_rfc3339_weak(text).map_err(|_| {
+                    format!(
+                        "`{text}` is no time like `2026-12-01T10:00:00Z`; apps whose connections are missing from a \
+                         restored backup would forget them"
+                    )
+                })
+            }),
         }
     }
 

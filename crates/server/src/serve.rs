@@ -107,6 +107,7 @@ impl Service {
             site: site_handler(site),
             trusted_proxies: config.trusted_proxies.clone(),
             timeouts: config.timeouts,
+            unknown_until: config.site.unknown_until,
         });
         let limits = ConnectionLimits::new(max_connections(config), config.max_connections_per_address);
         let edge = |certificates| Edge {
@@ -253,6 +254,8 @@ fn site_state(
         passkeys: Passkeys::new(&origin).map(Arc::new),
         ready: ready_check(store, shutdown),
         attempts: Arc::default(),
+        viewers: Default::default(),
+        stopping: shutdown.clone(),
         second_factors: Arc::default(),
     })
 }

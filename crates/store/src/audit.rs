@@ -7,7 +7,7 @@ use std::time::SystemTime;
 use model::{AccountId, PrinterId};
 use sea_orm::{ActiveValue::Set, ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 
-use crate::entity::audit;
+use crate::entity::{audit, printer};
 use crate::error::{Attempt, StoreError, stored};
 use crate::profile::account_row;
 use crate::sessions::read_address;
@@ -62,16 +62,26 @@ kinds! {
     TotpEnabled = "totp-enabled",
     /// Sign-ins ask for a second factor no longer.
     TotpDisabled = "totp-disabled",
+    /// The recovery codes were replaced.
+    RecoveryCodesRenewed = "recovery-codes-renewed",
     /// A printer was linked.
     PrinterLinked = "printer-linked",
     /// A printer was removed.
     PrinterUnlinked = "printer-unlinked",
+    /// A token was issued with which an agent takes the printer's place.
+    EnrolmentIssued = "enrolment-issued",
+    /// An agent said to be this printer and had another key.
+    AgentRefused = "agent-refused",
     /// A printer got another name.
     PrinterRenamed = "printer-renamed",
     /// A printer got another owner.
     PrinterTransferred = "printer-transferred",
     /// Somebody got a role on a printer.
     MemberAdded = "member-added",
+    /// Somebody took the role that they were offered.
+    MemberJoined = "member-joined",
+    /// Somebody gave their role on a printer up.
+    MemberLeft = "member-left",
     /// Somebody's role on a printer was taken.
     MemberRemoved = "member-removed",
     /// An app got access to a printer.
@@ -82,6 +92,8 @@ kinds! {
     ShareCreated = "share-created",
     /// A link to a printer was ended.
     ShareRevoked = "share-revoked",
+    /// A link to a printer was opened from an address that had not opened it lately.
+    ShareOpened = "share-opened",
     /// A live link was made.
     LiveLinkCreated = "live-link-created",
     /// A live link was ended.
@@ -94,6 +106,8 @@ kinds! {
     AccountExported = "account-exported",
     /// An app said where it wants to hear of events.
     WebhookSet = "webhook-set",
+    /// An app wants to hear of events no longer.
+    WebhookRemoved = "webhook-removed",
 }
 
 impl FromStr for AuditKind {
@@ -175,6 +189,26 @@ impl Store {
                 .attempt(ATTEMPTED)?;
         }
         write.commit().await
+    }
+
+    /// Adds to the log of a printer's owner. A printer that is gone has none, and that is no error.
+    pub async fn audit_owner(&self, printer: &PrinterId, event: AuditEvent, now: SystemTime) -> Result<(), StoreError> {
+        match self.printer_owner(printer).await? {
+            Some(owner) => self.audit(&owner, event, now).await,
+            None => Ok(()),
+        }
+    }
+
+    /// The account that owns a printer.
+    pub async fn printer_owner(&self, printer: &PrinterId) -> Result<Option<AccountId>, StoreError> {
+        let owner: Option<String> = printer::Entity::find_by_id(printer.as_str())
+            .select_only()
+            .column(printer::Column::AccountId)
+            .into_tuple()
+            .one(&self.reader)
+            .await
+            .attempt("find a printer's owner")?;
+        owner.map(|owner| stored(&owner, "printer.account_id")).transpose()
     }
 
     /// An account's log, newest first: at most `limit` entries, and at most 1000, from before the one with this id.

@@ -3,7 +3,7 @@
 use std::time::SystemTime;
 
 use model::{AccountId, ConnectionId, LiveId, PrinterId};
-use sea_orm::sea_query::Condition;
+use sea_orm::sea_query::{Condition, Expr, ExprTrait};
 use sea_orm::{ActiveValue::Set, ColumnTrait, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect};
 
 use crate::accounts::MAX_ROWS;
@@ -77,6 +77,10 @@ pub struct LiveLinkSummary {
     pub created_at: SystemTime,
     /// When it ended.
     pub ended_at: Option<SystemTime>,
+    /// When somebody last watched.
+    pub last_used_at: Option<SystemTime>,
+    /// Bytes of pictures that were sent to those who watched.
+    pub bytes_down: u64,
 }
 
 impl Store {
@@ -147,6 +151,8 @@ impl Store {
             ended_at: Set(None),
             result: Set(None),
             picture: Set(None),
+            last_used_at: Set(None),
+            bytes_down: Set(0),
         })
         .exec_without_returning(&*write)
         .await
@@ -251,6 +257,22 @@ impl Store {
         Ok(true)
     }
 
+    /// Notes that somebody watched by a live link at `now`, and how many bytes of pictures they were sent. A link that is
+    /// gone is no error.
+    pub async fn add_live_link_use(&self, id: &LiveId, bytes_down: u64, now: SystemTime) -> Result<(), StoreError> {
+        const ATTEMPTED: &str = "note the use of a live link";
+        let bytes = i64::try_from(bytes_down).unwrap_or(i64::MAX);
+        let write = self.write(ATTEMPTED).await?;
+        live_link::Entity::update_many()
+            .col_expr(live_link::Column::BytesDown, Expr::col(live_link::Column::BytesDown).add(bytes))
+            .col_expr(live_link::Column::LastUsedAt, Expr::value(to_milliseconds(now)))
+            .filter(live_link::Column::Id.eq(id.as_str()))
+            .exec(&*write)
+            .await
+            .attempt(ATTEMPTED)?;
+        write.commit().await
+    }
+
     /// Takes a live link back, for those who may use its printer: from here on it is unknown.
     ///
     /// # Errors
@@ -271,7 +293,8 @@ impl Store {
 
     /// Without the pictures, of which a list may have many.
     async fn list_live_links(&self, of_whom: Condition) -> Result<Vec<LiveLinkSummary>, StoreError> {
-        type Row = (String, String, String, Option<i64>, Option<String>, Option<String>, i64, Option<i64>);
+        type Row =
+            (String, String, String, Option<i64>, Option<String>, Option<String>, i64, Option<i64>, Option<i64>, i64);
         let rows: Vec<Row> = live_link::Entity::find()
             .select_only()
             .column(live_link::Column::Id)
@@ -282,6 +305,8 @@ impl Store {
             .column(live_link::Column::ConnectionId)
             .column(live_link::Column::CreatedAt)
             .column(live_link::Column::EndedAt)
+            .column(live_link::Column::LastUsedAt)
+            .column(live_link::Column::BytesDown)
             .inner_join(printer::Entity)
             .filter(of_whom)
             .order_by_desc(live_link::Column::CreatedAt)
@@ -292,17 +317,21 @@ impl Store {
             .await
             .attempt("list the live links")?;
         rows.into_iter()
-            .map(|(id, printer, printer_name, ends_at, print_id, by, created_at, ended_at)| {
-                Ok(LiveLinkSummary {
-                    id: stored(&id, "live_link.id")?,
-                    printer: stored(&printer, "live_link.printer_id")?,
-                    printer_name,
-                    end: read_end(ends_at, print_id)?,
-                    by: by.map(|id| stored(&id, "live_link.connection_id")).transpose()?,
-                    created_at: from_milliseconds(created_at),
-                    ended_at: ended_at.map(from_milliseconds),
-                })
-            })
+            .map(
+                |(id, printer, printer_name, ends_at, print_id, by, created_at, ended_at, last_used_at, bytes_down)| {
+                    Ok(LiveLinkSummary {
+                        id: stored(&id, "live_link.id")?,
+                        printer: stored(&printer, "live_link.printer_id")?,
+                        printer_name,
+                        end: read_end(ends_at, print_id)?,
+                        by: by.map(|id| stored(&id, "live_link.connection_id")).transpose()?,
+                        created_at: from_milliseconds(created_at),
+                        ended_at: ended_at.map(from_milliseconds),
+                        last_used_at: last_used_at.map(from_milliseconds),
+                        bytes_down: u64::try_from(bytes_down).unwrap_or_default(),
+                    })
+                },
+            )
             .collect()
     }
 }

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use relay::budgets::{Budgets, Origin, Rate};
+use relay::share_openings::ShareOpenings;
 use store::EmailAddress;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
@@ -29,6 +30,8 @@ const MAILS: Rate = Rate { burst: 4.0, per_second: 1.0 / 600.0 };
 const COSTLY_FORMS: Rate = Rate { burst: 20.0, per_second: 1.0 / 60.0 };
 /// Ids of public pages that do not exist, from one address.
 const UNKNOWN_IDS: Rate = Rate { burst: 60.0, per_second: 1.0 };
+/// Unknown tokens of apps, from one address: as generous as at printers' hosts, for the same reason.
+const UNKNOWN_TOKENS: Rate = Rate { burst: 100.0, per_second: 1.0 };
 /// A try that has to wait longer for its turn is told to come back.
 const TURN_LIMIT: Duration = Duration::from_secs(10);
 
@@ -43,6 +46,8 @@ pub struct Attempts {
     mails: Budgets<EmailAddress>,
     costly_forms: Budgets<Origin>,
     unknown_ids: Budgets<Origin>,
+    unknown_tokens: Budgets<Origin>,
+    live_link_openings: ShareOpenings,
     /// Hashing a password takes 19 MiB and a whole core; more at a time than there are cores helps nobody.
     hashing: Semaphore,
 }
@@ -60,6 +65,8 @@ impl Default for Attempts {
             mails: Budgets::new(MAILS),
             costly_forms: Budgets::new(COSTLY_FORMS),
             unknown_ids: Budgets::new(UNKNOWN_IDS),
+            unknown_tokens: Budgets::new(UNKNOWN_TOKENS),
+            live_link_openings: ShareOpenings::default(),
             hashing: Semaphore::new(cores),
         }
     }
@@ -108,6 +115,19 @@ impl Attempts {
     /// Somebody asked for a public page under an id that does not exist.
     pub(crate) fn unknown_id(&self, address: IpAddr) -> Result<(), PageFailure> {
         self.unknown_ids.spend(Origin::of(address), Instant::now()).map_err(PageFailure::TooMany)
+    }
+
+    /// An app came with a token that does not exist.
+    ///
+    /// # Errors
+    /// Seconds to wait, if the address has guessed too often to be told so.
+    pub(crate) fn unknown_token(&self, address: IpAddr) -> Result<(), u32> {
+        self.unknown_tokens.spend(Origin::of(address), Instant::now())
+    }
+
+    /// Somebody opens a Live Link; whether its owner is to be told.
+    pub(crate) fn live_link_opened(&self, id: &model::LiveId, address: IpAddr) -> bool {
+        self.live_link_openings.is_news(id.as_str(), address, Instant::now())
     }
 
     /// A turn at hashing a password.

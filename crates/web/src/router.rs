@@ -9,7 +9,7 @@ use crate::browser::recognise;
 use crate::form::refuse_foreign_origins;
 use crate::printers::{camera, command, events, link, list, manage, open, pairing, view};
 use crate::security_headers::add_security_headers;
-use crate::shares::{create, live, live_feed, revoke};
+use crate::shares::{create, live, live_feed, revoke, show};
 use crate::state::SiteState;
 use crate::{admin, api, assets, email_proof, error_codes, health, not_found, portal, settings, shares, start};
 
@@ -79,7 +79,10 @@ fn shares() -> Router<SiteState> {
         .route("/shares", get(shares::list::page))
         .route("/shares/live", post(create::live))
         .route("/shares/shared", post(create::shared))
+        .route("/shares/apps", post(create::app))
+        .route("/shares/live/{id}", get(show::live))
         .route("/shares/live/{id}/revoke", post(revoke::live))
+        .route("/shares/connections/{id}", get(show::connection))
         .route("/shares/connections/{id}/revoke", post(revoke::connection))
         .route("/live/{id}", get(live::page))
         .route("/live/{id}/events", get(live_feed::events))
@@ -101,6 +104,7 @@ fn own_settings() -> Router<SiteState> {
         .route("/settings/totp/start", post(settings::totp::start))
         .route("/settings/totp/confirm", post(settings::totp::confirm))
         .route("/settings/totp/off", post(settings::totp::disable))
+        .route("/settings/totp/recovery", post(settings::totp::renew_recovery))
         .route("/settings/provider/link", post(provider_sign_in::link))
         .route("/settings/provider/unlink", post(settings::provider::unlink))
         .route("/settings/export", post(settings::export::submit))

@@ -1,11 +1,13 @@
 //! What the site needs of the rest of the service.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use relay::SiteNames;
 use relay::live::LivePrinters;
 use relay::owner_views::OwnerViews;
 use store::Store;
+use tokio_util::sync::CancellationToken;
 
 use crate::accounts::sign_in::SecondFactors;
 use crate::attempts::Attempts;
@@ -14,6 +16,7 @@ use crate::mail::Mailer;
 use crate::oidc::Provider;
 use crate::outbound::Outbound;
 use crate::passkeys::Passkeys;
+use crate::shares::viewers::Viewers;
 
 /// What the site needs of the rest of the service. Cheap to clone.
 #[derive(Clone)]
@@ -36,10 +39,14 @@ pub struct SiteState {
     pub outbound: Outbound,
     /// Passkeys for the site's host; none where browsers allow none, as on a bare address.
     pub passkeys: Option<Arc<Passkeys>>,
+    /// Cancelled when the service begins to end: what would go on for ever, such as events, ends then.
+    pub stopping: CancellationToken,
     /// Asked by `/readyz`.
     pub ready: ReadyCheck,
     /// Slows down whoever guesses.
     pub attempts: Arc<Attempts>,
+    /// Strangers who watch by Live Links.
+    pub viewers: Viewers,
     /// People between their password and their second factor.
     pub second_factors: Arc<SecondFactors>,
 }
@@ -74,6 +81,8 @@ pub struct SiteSettings {
     pub allow_private_targets: bool,
     /// Where to report abuse: an address or a URL, shown on public pages.
     pub abuse_contact: Option<String>,
+    /// Until then tokens that the store does not know are not said to be unknown: a backup was restored.
+    pub unknown_until: Option<SystemTime>,
 }
 
 impl Default for SiteSettings {
@@ -84,6 +93,7 @@ impl Default for SiteSettings {
             beta_features: Vec::new(),
             allow_private_targets: false,
             abuse_contact: None,
+            unknown_until: None,
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Request, Uri, Version};
+use http_body::Body;
 use model::wire;
 use tunnel::hop_by_hop::remove_hop_by_hop;
 
@@ -39,6 +40,16 @@ pub(super) fn prepare_request<B>(request: &mut Request<B>, shared: &Shared) -> R
     };
     headers.insert(header::HOST, host);
     Ok(())
+}
+
+/// Says that a body of unknown length follows. hyper does so by itself, but for the methods that rarely have one: it
+/// would leave the body out.
+pub(super) fn announce_body<B: Body>(request: &mut Request<B>) {
+    let has_length =
+        request.headers().contains_key(header::CONTENT_LENGTH) || request.body().size_hint().exact().is_some();
+    if !request.body().is_end_stream() && !has_length {
+        request.headers_mut().insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+    }
 }
 
 /// Makes a response for the tunnel from one of the printer's.

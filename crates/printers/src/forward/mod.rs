@@ -105,6 +105,7 @@ impl PrinterHandler for Forwarder {
 impl Shared {
     async fn forward(&self, mut request: Request<RecvBody>) -> Result<Response<ForwardBody>, ForwardError> {
         headers::prepare_request(&mut request, self)?;
+        headers::announce_body(&mut request);
         let mut response = self.pool.send(request).await?;
         headers::prepare_response(response.headers_mut(), self.connector.target());
         Ok(response.map(Either::Left))

@@ -24,6 +24,8 @@ pub(super) async fn open<B>(shared: &Shared, request: Request<B>) -> Result<Answ
     *request.method_mut() = Method::GET;
     let key = generate_key();
     let headers = request.headers_mut();
+    // A handshake has no body (RFC 6455 §4.1); with a length the printer would wait for one.
+    headers.remove(header::CONTENT_LENGTH);
     headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
     headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
     headers.insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use model::link::{Refusal, RefusalReason};
 use relay::Timeouts;
+use store::AuditKind;
 use testkit::raw_http2::{RawFrame, RawHttp2, field_block, flag, kind, push_length};
 use testkit::{
     Client, Origin, RawAgent, RawDialogue, SharedAccess, TestAgent, TestPrinter, TestService, alone, connect_raw,
@@ -163,6 +164,13 @@ async fn who_does_not_introduce_himself_is_refused() {
     assert_eq!(refused(&stage, &RawAgent::new(&stage.printer).request()).await, (401, Some(InvalidToken)));
     let stranger = RawAgent::new(&stage.printer).enrolled_as(&stage.printer.id);
     assert_eq!(refused(&stage, &stranger.request()).await, (401, Some(WrongKey)));
+    // The owner reads of it, once for each place that it came from.
+    assert_eq!(refused(&stage, &stranger.request()).await, (401, Some(WrongKey)));
+    let store = stage.service.store();
+    let log = store.audit_log(&stage.printer.account, None, 100).await.unwrap();
+    let told: Vec<_> = log.iter().filter(|entry| entry.kind == AuditKind::AgentRefused).collect();
+    assert_eq!(told.len(), 1, "{log:?}");
+    assert_eq!(told[0].printer.as_ref(), Some(&stage.printer.id));
     let _ = Linked::start(&stage, &new.enrolled_as(&stage.printer.id), &[]).await;
     stage.check_others().await;
 }

@@ -4,7 +4,7 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use cluster::{Directory, DirectoryError, Finding, Registration, Whereabouts};
@@ -156,6 +156,43 @@ async fn expect_600(app: &AppAccess, client: impl Fn(Protocol) -> Client) {
     }
 }
 
+/// A backup was restored: what was made after it is missing, and nobody may be told to forget it.
+#[tokio::test]
+async fn for_a_while_after_a_restored_backup_nothing_is_said_to_be_unknown() {
+    let soon = SystemTime::now() + Duration::from_secs(3600);
+    let service = TestService::start_with(|config| config.site.unknown_until = Some(soon)).await;
+    let (printer, app) = Rig::printer_on(&service, Limits::default()).await;
+    let domain = service.domain();
+    let client = Client::new(service.address());
+    let label = Label::generate();
+    for kind in ["app", "shared", "p"] {
+        let exchange = client.get(&format!("{kind}-{label}.{domain}"), "/", &[("authorization", "Bearer x")]).await;
+        assert_eq!(exchange.status.as_u16(), 600, "{kind}");
+        assert!(!exchange.header("retry-after").is_empty());
+    }
+    let info = client.get(&domain, "/api/appconnection/info", &[("apptoken", "unknown")]).await;
+    assert_eq!(info.status.as_u16(), 600);
+    // What the store does know is said as ever.
+    assert_eq!(client.get(&app.host, "/", &[("authorization", "Bearer x")]).await.status.as_u16(), 606);
+    assert_eq!(client.get(&app.host, "/", &[("authorization", &app.bearer_header())]).await.status.as_u16(), 601);
+    service.store().revoke_connection(ConnectionKind::App, &app.id, SystemTime::now()).await.unwrap();
+    let deadline = Instant::now() + Duration::from_secs(20);
+    loop {
+        let status = client.get(&app.host, "/", &[("authorization", &app.bearer_header())]).await.status.as_u16();
+        if status == 604 {
+            break;
+        }
+        assert!(status == 601 && Instant::now() < deadline, "{status}");
+    }
+    drop(printer);
+
+    let over = SystemTime::now() - Duration::from_secs(1);
+    let service = TestService::start_with(|config| config.site.unknown_until = Some(over)).await;
+    let host = format!("app-{label}.{}", service.domain());
+    let exchange = Client::new(service.address()).get(&host, "/", &[]).await;
+    assert_eq!(exchange.status.as_u16(), 603, "its time is over");
+}
+
 /// A relay of its own on the store of a service, with another directory.
 async fn serve_with(directory: LinkDirectory) -> (TestService, AppAccess, impl Fn(Protocol) -> Client) {
     let service = TestService::start().await;
@@ -169,6 +206,7 @@ async fn serve_with(directory: LinkDirectory) -> (TestService, AppAccess, impl F
         site: Box::new(|_| async { Response::new(relay::body::RelayBody::Empty) }.boxed()),
         trusted_proxies: Vec::new(),
         timeouts: Timeouts::default(),
+        unknown_until: None,
     });
     let edge = Edge {
         relay,

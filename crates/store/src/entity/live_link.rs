@@ -17,6 +17,8 @@ pub(crate) struct Model {
     pub(crate) ended_at: Option<i64>,
     pub(crate) result: Option<String>,
     pub(crate) picture: Option<Vec<u8>>,
+    pub(crate) last_used_at: Option<i64>,
+    pub(crate) bytes_down: i64,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

@@ -7,12 +7,17 @@ use sea_orm_migration::prelude::*;
 
 mod m0001_accounts_printers_connections;
 mod m0002_sign_in_roles_apps;
+mod m0003_live_link_use;
 
 pub(crate) struct Migrator;
 
 #[async_trait::async_trait]
 impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![Box::new(m0001_accounts_printers_connections::Migration), Box::new(m0002_sign_in_roles_apps::Migration)]
+        vec![
+            Box::new(m0001_accounts_printers_connections::Migration),
+            Box::new(m0002_sign_in_roles_apps::Migration),
+            Box::new(m0003_live_link_use::Migration),
+        ]
     }
 }

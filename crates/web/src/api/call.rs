@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use axum::body::Body;
 use axum::extract::{FromRequest, Request};
@@ -24,6 +24,8 @@ use crate::state::SiteState;
 pub(super) const TOKEN: &str = "AppToken";
 /// The longest documented body has a URL and a list of a few numbers.
 const MAX_BODY: usize = 64 * 1024;
+/// A store that takes longer has not answered.
+const STORE_LIMIT: Duration = Duration::from_secs(10);
 
 /// Where calls come from that nobody sent over the network.
 const NO_ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
@@ -88,13 +90,6 @@ impl From<StoreError> for ApiFailure {
 }
 
 impl Call {
-    /// A call of the info API with a token that somebody pasted.
-    pub(super) fn with_token(token: Secret) -> Self {
-        let (parts, ()) = http::Request::new(()).into_parts();
-        let header_token = Some(token).filter(|token| !token.expose().is_empty());
-        Self { asker: Asker::of_site(&parts), header_token, address: NO_ADDRESS, body: Ok(Bytes::new()) }
-    }
-
     /// The caller's connection.
     ///
     /// The order of the checks is part of the interface: no token, then what became of the token, then the owner's
@@ -108,8 +103,13 @@ impl Call {
             },
         };
         let now = SystemTime::now();
-        let connection = match state.store.connection_by_app_token(&token, now).await? {
-            AppTokenLookup::Unknown => return Err(RelayError::ConnectionNotFound.into()),
+        let lookup = tokio::time::timeout(STORE_LIMIT, state.store.connection_by_app_token(&token, now)).await;
+        let lookup = lookup.map_err(|_| {
+            tracing::error!("the store did not answer about an app's token in time");
+            ApiFailure::from(RelayError::Unknown)
+        })?;
+        let connection = match lookup? {
+            AppTokenLookup::Unknown => return Err(self.unknown_token(state, now)),
             AppTokenLookup::Dead(_) => return Err(RelayError::ConnectionRevoked.into()),
             AppTokenLookup::Alive(connection) => connection,
         };
@@ -120,6 +120,17 @@ impl Call {
             tracing::warn!(%error, "the use of a connection was not noted");
         }
         Ok(connection)
+    }
+
+    /// What a token means that the store does not know. Whoever guesses is not told the truth any more after a while.
+    fn unknown_token(&self, state: &SiteState, now: SystemTime) -> ApiFailure {
+        if state.settings.unknown_until.is_some_and(|until| now < until) {
+            return RelayError::Unknown.into();
+        }
+        match state.attempts.unknown_token(self.address) {
+            Ok(()) => RelayError::ConnectionNotFound.into(),
+            Err(seconds) => ApiFailure::Code(Failure { error: RelayError::Unknown, retry_after: Some(seconds) }),
+        }
     }
 
     /// Writes what the app did into its owner's log.

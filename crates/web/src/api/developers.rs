@@ -2,16 +2,19 @@
 
 use askama::Template;
 use axum::Router;
-use axum::extract::State;
+use axum::body::Body;
+use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use http::{HeaderValue, header};
 use http_body_util::BodyExt as _;
-use model::Secret;
+use relay::ClientAddress;
 use serde::Deserialize;
 use serde_json::Value;
+use tower::ServiceExt as _;
 
-use super::call::Call;
-use super::{info, openapi};
+use super::openapi;
+use crate::browser::Browser;
 use crate::failure::PageFailure;
 use crate::form::OwnForm;
 use crate::layout::Layout;
@@ -31,11 +34,13 @@ struct Overview {
     layout: Layout,
     origin: String,
     connection_example: String,
+    calls: Vec<PlaygroundCall>,
     answer: Option<Answer>,
 }
 
 /// What the playground's call was answered with.
 struct Answer {
+    call: String,
     status: u16,
     body: String,
 }
@@ -71,28 +76,72 @@ async fn overview(State(state): State<SiteState>, layout: Layout) -> impl IntoRe
 fn overview_page(state: &SiteState, layout: Layout, answer: Option<Answer>) -> AppPage<Overview> {
     let names = &state.names;
     let connection_example = format!("{}://app-….{}", names.scheme, names.printers_domain);
-    let template = Overview { layout: layout.clone(), origin: state.origin(), connection_example, answer };
+    let (origin, calls) = (state.origin(), playground_calls());
+    let template = Overview { layout: layout.clone(), origin, connection_example, calls, answer };
     AppPage::new(&layout, template)
 }
 
 #[derive(Deserialize)]
 struct TryForm {
     token: String,
+    /// The path of a call, as in the OpenAPI document.
+    #[serde(default)]
+    call: String,
+    /// A JSON object, or nothing.
+    #[serde(default)]
+    body: String,
 }
 
-/// Calls the info API as the app would, and shows the answer.
+/// Makes one call of the App APIs as the app would, and shows the answer.
 async fn try_out(
     State(state): State<SiteState>,
-    layout: Layout,
+    browser: Browser,
     OwnForm(form): OwnForm<TryForm>,
 ) -> Result<Response, PageFailure> {
-    let response = info::info(State(state.clone()), Call::with_token(Secret::new(form.token.trim()))).await;
+    let layout = Layout::of(&browser);
+    let calls = playground_calls();
+    let call = calls.iter().find(|call| call.path == form.call).or_else(|| calls.first());
+    let call = call.ok_or(PageFailure::Internal("the App APIs have no calls"))?;
+    let body = form.body.trim();
+    if !body.is_empty() && !matches!(serde_json::from_str(body), Ok(Value::Object(_))) {
+        return Err(PageFailure::BadRequest("the body has to be a JSON object, or empty".to_owned()));
+    }
+    let token = HeaderValue::from_str(form.token.trim());
+    let token = token.map_err(|_| PageFailure::BadRequest("this is not a token".to_owned()))?;
+    let request = Request::builder()
+        .method(call.method)
+        .uri(call.path.to_ascii_lowercase())
+        .header(super::call::TOKEN, token)
+        .header(header::CONTENT_TYPE, "application/json")
+        .extension(ClientAddress(browser.address()))
+        .body(Body::from(body.to_owned()))
+        .map_err(|_| PageFailure::Internal("a call of the App APIs could not be made"))?;
+    // The same routes as an app's, in this process.
+    let response = super::routes().with_state(state.clone()).oneshot(request).await;
+    let response = response.unwrap_or_else(|never| match never {});
     let status = response.status().as_u16();
     let body = response.into_body().collect().await;
-    let body = body.map_err(|_| PageFailure::Internal("an answer of the info API could not be read"))?.to_bytes();
+    let body = body.map_err(|_| PageFailure::Internal("an answer of the App APIs could not be read"))?.to_bytes();
     let value: Value = serde_json::from_slice(&body).unwrap_or_default();
     let body = serde_json::to_string_pretty(&value).unwrap_or_default();
-    Ok(overview_page(&state, layout, Some(Answer { status, body })).into_response())
+    let answer = Answer { call: format!("{} {}", call.method, call.path), status, body };
+    Ok(overview_page(&state, layout, Some(answer)).into_response())
+}
+
+/// A call that the playground can make.
+struct PlaygroundCall {
+    method: &'static str,
+    path: &'static str,
+}
+
+/// All calls that take an app's token.
+fn playground_calls() -> Vec<PlaygroundCall> {
+    let paths = openapi::DOCUMENT["paths"].as_object();
+    let of_path = |(path, operations): (&'static String, &'static Value)| {
+        let method = if operations["get"].is_object() { "GET" } else { "POST" };
+        PlaygroundCall { method, path: path.as_str() }
+    };
+    paths.into_iter().flatten().map(of_path).collect()
 }
 
 async fn reference(layout: Layout) -> impl IntoResponse {

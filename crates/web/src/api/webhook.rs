@@ -117,6 +117,7 @@ async fn remove(state: &SiteState, call: &Call) -> Result<Done, ApiFailure> {
     let connection = call.authenticate(state).await?;
     call.arguments()?;
     state.store.delete_webhook(&connection.id).await?;
+    call.note(state, &connection, AuditKind::WebhookRemoved).await;
     Ok(Done {})
 }
 

@@ -41,7 +41,10 @@ pub(crate) async fn stream(
     let response = stream_of(&state, &id, index).await;
     let over = async move {
         loop {
-            tokio::time::sleep(RECHECK).await;
+            tokio::select! {
+                () = tokio::time::sleep(RECHECK) => {}
+                () = state.stopping.cancelled() => return,
+            }
             if !may_still_watch(&state, &signed_in, &id).await {
                 return;
             }

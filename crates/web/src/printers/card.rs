@@ -25,6 +25,8 @@ pub(crate) struct Card {
     pub(crate) state: &'static str,
     /// Since when it is offline; none if it never was online.
     pub(crate) offline_since: Option<String>,
+    /// Since when it is online.
+    pub(crate) online_since: Option<String>,
     pub(crate) never_connected: bool,
     pub(crate) software: String,
     pub(crate) file: Option<String>,
@@ -70,6 +72,7 @@ impl Card {
         let summary = &printer.summary;
         let mut card = Self::of(&summary.id, &summary.name, printer.role, live, now);
         card.offline_since = summary.last_disconnected_at.filter(|_| !card.is_online).map(iso);
+        card.online_since = live.map(|live| iso(live.connected_at));
         card.never_connected = summary.last_connected_at.is_none() && !card.is_online;
         card.software = software(&summary.seen.software, &summary.seen.software_version);
         card
@@ -108,6 +111,7 @@ impl Card {
             mood,
             state: words,
             offline_since: None,
+            online_since: None,
             never_connected: false,
             software: String::new(),
             file: state.file.clone(),

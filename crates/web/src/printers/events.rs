@@ -16,6 +16,7 @@ use tokio::time::Interval;
 use crate::failure::PageFailure;
 use crate::printers::card::{CameraView, Card};
 use crate::printers::list::CardPartial;
+use crate::printers::log::{LogPartial, LogRows};
 use crate::printers::printer_of;
 use crate::printers::view::{CamerasPartial, LivePartial};
 use crate::signed_in::SignedIn;
@@ -64,6 +65,7 @@ fn stream(state: SiteState, signed_in: SignedIn, shown: Shown) -> Sse<impl Strea
         recheck: tokio::time::interval(RECHECK),
         queue: Vec::new(),
         cameras: None,
+        log: None,
         is_first: true,
     };
     let events = futures_util::stream::unfold(feed, |mut feed| async move {
@@ -85,6 +87,8 @@ struct Feed {
     queue: Vec<String>,
     /// Cameras as the page has them.
     cameras: Option<Vec<CameraView>>,
+    /// The log as the page has it.
+    log: Option<LogRows>,
     is_first: bool,
 }
 
@@ -100,7 +104,7 @@ impl Feed {
                 self.render(None).await?;
                 continue;
             }
-            // Both can be given up at any await.
+            // All can be given up at any await.
             tokio::select! {
                 changed = self.changes.recv() => match changed {
                     Ok(printer) if self.printers.contains(&printer) => self.render(Some(&printer)).await?,
@@ -110,6 +114,7 @@ impl Feed {
                     Err(RecvError::Lagged(_)) => self.render(None).await?,
                     Err(RecvError::Closed) => return None,
                 },
+                () = self.state.stopping.cancelled() => return None,
                 // By the clock, however much happens meanwhile.
                 _ = self.recheck.tick() => self.look_again().await?,
             }
@@ -124,7 +129,21 @@ impl Feed {
         {
             self.printers = printers.into_iter().map(|printer| printer.summary.id).collect();
         }
+        // Errors of visitors change nothing of the printer, so nobody tells of them.
+        if let Shown::View(id) = &self.shown
+            && let Ok(printer) = self.state.store.printer_of(self.signed_in.account(), id).await
+        {
+            self.send_log(&printer);
+        }
         Some(())
+    }
+
+    fn send_log(&mut self, printer: &OwnPrinter) {
+        let log = LogRows::of(&self.state, printer);
+        if self.log.as_ref() != Some(&log) {
+            self.log = Some(log.clone());
+            self.send(LogPartial { log });
+        }
     }
 
     async fn render(&mut self, only: Option<&PrinterId>) -> Option<()> {
@@ -148,6 +167,7 @@ impl Feed {
                     let form_token = self.signed_in.browser.form_token();
                     let cameras = card.cameras.clone();
                     self.send(LivePartial { form_token, card: card.clone() });
+                    self.send_log(&printer);
                     // A stream that runs is left alone: the cameras are sent only when they came or went.
                     if self.cameras.as_ref() != Some(&cameras) {
                         self.cameras = Some(cameras);

@@ -5,9 +5,9 @@ use std::time::SystemTime;
 use askama::Template;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Redirect, Response};
-use model::{AccountId, Secret};
+use model::{AccountId, PrinterId, Secret};
 use serde::Deserialize;
-use store::{AuditKind, EmailAddress, Name, OwnPrinter, Role};
+use store::{AuditEvent, AuditKind, EmailAddress, Name, OwnPrinter, Role};
 
 use crate::failure::PageFailure;
 use crate::form::OwnForm;
@@ -104,6 +104,7 @@ pub(crate) async fn issue_token(
 ) -> Result<Response, PageFailure> {
     let printer = printer_of(&state, &signed_in, &id, Role::Owner).await?;
     let issued = state.store.issue_enrolment(&printer.summary.id, SystemTime::now()).await?;
+    note(&state, &signed_in, AuditKind::EnrolmentIssued, &printer, &printer.summary.name).await;
     show(&state, &signed_in, &printer, Some(issued.token), None).await
 }
 
@@ -149,11 +150,17 @@ pub(crate) async fn remove_member(
     if account == *signed_in.account() {
         let printer = printer_of(&state, &signed_in, &id, Role::Viewer).await?;
         state.store.leave_printer(signed_in.account(), &printer.summary.id, now).await?;
+        let subject = format!("{}: {}", printer.summary.name, signed_in.session.account.email);
+        note(&state, &signed_in, AuditKind::MemberLeft, &printer, &subject).await;
+        note_for_owner(&state, &signed_in, AuditKind::MemberLeft, &printer.summary.id, &subject).await;
         return Ok(Redirect::to("/printers").into_response());
     }
     let printer = printer_of(&state, &signed_in, &id, Role::Owner).await?;
+    let members = state.store.members(signed_in.account(), &printer.summary.id).await?;
+    let email = members.into_iter().find(|member| member.account == account).map(|member| member.email.to_string());
     state.store.remove_member(signed_in.account(), &printer.summary.id, &account, now).await?;
-    note(&state, &signed_in, AuditKind::MemberRemoved, &printer, "").await;
+    let subject = format!("{}: {}", printer.summary.name, email.unwrap_or_default());
+    note(&state, &signed_in, AuditKind::MemberRemoved, &printer, &subject).await;
     Ok(Redirect::to(&format!("/printers/{id}/settings")).into_response())
 }
 
@@ -203,9 +210,24 @@ pub(crate) async fn join(
     OwnForm(form): OwnForm<Join>,
 ) -> Result<Response, PageFailure> {
     let token = Secret::new(form.token);
-    let joined = state.store.accept_printer_invitation(signed_in.account(), &token, SystemTime::now()).await?;
+    let now = SystemTime::now();
+    // A printer that is handed over leaves its owner, who has to read of it all the same.
+    let invitation = state.store.printer_invitation(&token, now).await?;
+    let before = match invitation {
+        Some(invitation) => state.store.printer_owner(&invitation.printer).await?,
+        None => None,
+    };
+    let joined = state.store.accept_printer_invitation(signed_in.account(), &token, now).await?;
     match joined {
-        Some((printer, _)) => Ok(Redirect::to(&format!("/view/{printer}")).into_response()),
+        Some((printer, role)) => {
+            let kind = AuditKind::MemberJoined;
+            let subject = format!("{} is {} now", signed_in.session.account.email, role.as_str());
+            let address = signed_in.browser.address();
+            for account in before.iter().chain([signed_in.account()]) {
+                crate::audit::note(&state, account, kind, Some(&printer), &subject, address).await;
+            }
+            Ok(Redirect::to(&format!("/view/{printer}")).into_response())
+        }
         None => Err(PageFailure::BadRequest("this invitation was used, or has expired".to_owned())),
     }
 }
@@ -248,6 +270,19 @@ async fn show(
 async fn note(state: &SiteState, signed_in: &SignedIn, kind: AuditKind, printer: &OwnPrinter, subject: &str) {
     let address = signed_in.browser.address();
     crate::audit::note(state, signed_in.account(), kind, Some(&printer.summary.id), subject, address).await;
+}
+
+/// The same in the log of the printer's owner.
+async fn note_for_owner(state: &SiteState, signed_in: &SignedIn, kind: AuditKind, printer: &PrinterId, subject: &str) {
+    let event = AuditEvent {
+        kind,
+        printer: Some(printer.clone()),
+        subject: subject.to_owned(),
+        address: Some(signed_in.browser.address()),
+    };
+    if let Err(error) = state.store.audit_owner(printer, event, SystemTime::now()).await {
+        tracing::error!(%printer, ?kind, %error, "an event was not noted in the owner's log");
+    }
 }
 
 /// Sends an invitation, where the service sends mail.

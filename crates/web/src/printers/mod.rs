@@ -6,6 +6,7 @@ pub(crate) mod command;
 pub(crate) mod events;
 pub(crate) mod link;
 pub(crate) mod list;
+pub(crate) mod log;
 pub(crate) mod manage;
 pub(crate) mod open;
 pub(crate) mod pairing;

@@ -6,7 +6,6 @@ use askama::Template;
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Redirect, Response};
-use relay::live::Surface;
 use serde::Serialize;
 use store::Role;
 
@@ -15,10 +14,10 @@ use crate::failure::PageFailure;
 use crate::layout::Layout;
 use crate::page::AppPage;
 use crate::printers::card::Card;
+use crate::printers::log::LogRows;
 use crate::printers::printer_of;
 use crate::signed_in::SignedIn;
 use crate::state::SiteState;
-use crate::text::iso;
 
 #[derive(Template)]
 #[template(path = "printers/view.html")]
@@ -28,11 +27,9 @@ struct View {
     form_token: String,
     card: Card,
     owner_label: String,
-    errors: Vec<ErrorRow>,
+    log: LogRows,
     lan_ip: String,
     agent_version: String,
-    last_connected: Option<String>,
-    last_disconnected: Option<String>,
     uplot: &'static str,
     uplot_stylesheet: &'static str,
     view_script: &'static str,
@@ -53,13 +50,6 @@ pub(crate) struct LivePartial {
     pub(crate) card: Card,
 }
 
-struct ErrorRow {
-    at: String,
-    code: u16,
-    name: &'static str,
-    surface: String,
-}
-
 pub(crate) async fn page(
     State(state): State<SiteState>,
     signed_in: SignedIn,
@@ -77,43 +67,21 @@ pub(crate) async fn page(
     };
     let id = &printer.summary.id;
     let live = state.live.status(id).await;
-    let errors = state.live.recent_errors(id);
     let layout = Layout::of(&signed_in.browser);
     let seen = &printer.summary.seen;
     let page = View {
         form_token: layout.form_token.clone(),
         card: Card::new(&printer, live.as_ref(), SystemTime::now()),
         owner_label: printer.owner_label.to_string(),
-        errors: errors
-            .iter()
-            .take(20)
-            .map(|event| ErrorRow {
-                at: iso(event.at),
-                code: event.code.code(),
-                name: event.code.reason_phrase(),
-                surface: surface(event.surface, event.times),
-            })
-            .collect(),
+        log: LogRows::of(&state, &printer),
         lan_ip: seen.lan_ip.clone(),
         agent_version: seen.agent_version.clone(),
-        last_connected: printer.summary.last_connected_at.map(iso),
-        last_disconnected: printer.summary.last_disconnected_at.map(iso),
         uplot: &UPLOT.path,
         uplot_stylesheet: &UPLOT_STYLESHEET.path,
         view_script: &VIEW_SCRIPT.path,
         layout: layout.clone(),
     };
     Ok(AppPage::new(&layout, page).into_response())
-}
-
-fn surface(surface: Surface, times: u32) -> String {
-    let surface = match surface {
-        Surface::Request => "a request",
-        Surface::WebSocketOpening => "opening a WebSocket",
-        Surface::Body => "a transfer under way",
-        Surface::WebSocket => "an open WebSocket",
-    };
-    if times > 1 { format!("{surface}, {times} times") } else { surface.to_owned() }
 }
 
 /// The chart's data: one row of times, and one for each heater.

@@ -38,6 +38,7 @@ struct SetUpPage {
 #[template(path = "settings/recovery_codes.html")]
 struct RecoveryPage {
     layout: Layout,
+    title: &'static str,
     codes: Vec<String>,
 }
 
@@ -83,13 +84,35 @@ pub(crate) async fn confirm(
         let problem = "That is not the code which the app shows at this moment. Check the clock of your phone.";
         return Ok(show(&state, &signed_in, &secret, Some(problem)));
     };
-    let codes: Vec<Secret> = (0..N_RECOVERY_CODES).map(|_| recovery_code()).collect();
+    let codes = new_recovery_codes();
     state.store.confirm_totp(signed_in.account(), step, &codes, now).await?;
     let address = signed_in.browser.address();
     crate::audit::note(&state, signed_in.account(), AuditKind::TotpEnabled, None, "", address).await;
+    Ok(show_recovery(&signed_in, "One-time codes are on", &codes))
+}
+
+/// Gives new recovery codes; the old ones are worthless from here on.
+pub(crate) async fn renew_recovery(
+    State(state): State<SiteState>,
+    signed_in: SignedIn,
+    OwnForm(form): OwnForm<Proof>,
+) -> Result<Response, PageFailure> {
+    prove_again(&state, &signed_in, form.password).await?;
+    let codes = new_recovery_codes();
+    state.store.replace_recovery_codes(signed_in.account(), &codes).await?;
+    let address = signed_in.browser.address();
+    crate::audit::note(&state, signed_in.account(), AuditKind::RecoveryCodesRenewed, None, "", address).await;
+    Ok(show_recovery(&signed_in, "New recovery codes", &codes))
+}
+
+fn new_recovery_codes() -> Vec<Secret> {
+    (0..N_RECOVERY_CODES).map(|_| recovery_code()).collect()
+}
+
+fn show_recovery(signed_in: &SignedIn, title: &'static str, codes: &[Secret]) -> Response {
     let layout = Layout::of(&signed_in.browser);
     let codes = codes.iter().map(|code| format!("{}-{}", &code.expose()[..5], &code.expose()[5..])).collect();
-    Ok(AppPage::new(&layout.clone(), RecoveryPage { layout, codes }).into_response())
+    AppPage::new(&layout.clone(), RecoveryPage { layout, title, codes }).into_response()
 }
 
 pub(crate) async fn disable(

@@ -38,6 +38,8 @@ struct LiveRow {
     printer: String,
     until: String,
     has_ended: bool,
+    last_used: Option<String>,
+    down: String,
 }
 
 struct ConnectionRow {
@@ -107,6 +109,8 @@ fn live_row(state: &SiteState, link: &LiveLinkSummary, now: SystemTime) -> LiveR
             LiveEnd::WithPrint { .. } => String::new(),
         },
         has_ended,
+        last_used: link.last_used_at.map(iso),
+        down: bytes(link.bytes_down),
     }
 }
 

@@ -7,7 +7,7 @@ use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Redirect, Response};
 use http::{HeaderValue, StatusCode, header};
 use model::LiveId;
-use store::{LiveEnd, LiveLinkRecord};
+use store::{AuditKind, LiveEnd, LiveLinkRecord};
 
 use crate::browser::Browser;
 use crate::failure::PageFailure;
@@ -64,6 +64,7 @@ pub(crate) async fn page(
         Found::Ended(link) => return Ok(ended(&browser, &id, Some(&link))),
         Found::Nothing => return Ok(ended(&browser, &id, None)),
     };
+    note_opened(&state, &browser, &link);
     let card = card(&state, &link).await;
     let layout = Layout::of(&browser);
     let page = LivePage {
@@ -78,6 +79,22 @@ pub(crate) async fn page(
         abuse_contact: state.settings.abuse_contact.clone(),
     };
     Ok(private(AppPage::new(&layout, page).into_response()))
+}
+
+/// Notes the opening in the owner's log and list, beside the page: nobody waits for it.
+fn note_opened(state: &SiteState, browser: &Browser, link: &LiveLinkRecord) {
+    let is_news = state.attempts.live_link_opened(&link.id, browser.address());
+    let (state, link, address) = (state.clone(), link.clone(), browser.address());
+    tokio::spawn(async move {
+        let now = SystemTime::now();
+        if let Err(error) = state.store.add_live_link_use(&link.id, 0, now).await {
+            tracing::warn!(%error, "the use of a Live Link was not noted");
+        }
+        if is_news {
+            let (printer, subject) = (Some(&link.printer), format!("Live Link: {}", link.printer_name));
+            crate::audit::note(&state, &link.account, AuditKind::ShareOpened, printer, &subject, address).await;
+        }
+    });
 }
 
 /// The short form of the address.

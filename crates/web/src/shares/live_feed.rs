@@ -4,11 +4,16 @@ use std::convert::Infallible;
 use std::time::{Duration, SystemTime};
 
 use askama::Template;
+use axum::body::Body;
 use axum::extract::{Path, State};
-use axum::response::Response;
 use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
 use futures_util::Stream;
-use http::{HeaderValue, header};
+use http::{HeaderValue, StatusCode, header};
+use http_body::Frame;
+use http_body_util::BodyExt as _;
+use model::LiveId;
 use store::LiveLinkRecord;
 use tokio::sync::broadcast::{self, error::RecvError};
 use tokio::time::Interval;
@@ -20,6 +25,7 @@ use crate::printers::camera::stream_of;
 use crate::printers::card::CameraView;
 use crate::printers::view::CamerasPartial;
 use crate::shares::live::{Found, LiveStatePartial, card, find, is_running};
+use crate::shares::viewers::Place;
 use crate::state::SiteState;
 
 /// A revoked link must end soon; each look is one read of the database for each viewer.
@@ -82,6 +88,7 @@ impl Feed {
                         Err(RecvError::Closed) => return None,
                         Ok(_) | Err(RecvError::Lagged(_)) => break,
                     },
+                    () = self.state.stopping.cancelled() => return None,
                     _ = self.recheck.tick() => break,
                 }
             }
@@ -89,20 +96,63 @@ impl Feed {
     }
 }
 
-/// A camera's stream, cut when the link ends.
+/// A camera's stream, cut when the link ends. Each viewer costs the owner's uplink a stream of its own, so there is room
+/// for so many of a printer's public links together.
 pub(crate) async fn stream(state: &SiteState, link: LiveLinkRecord, index: usize) -> Response {
-    let mut response = stream_of(state, &link.printer, index).await;
+    let Some(place) = state.viewers.enter(&link.printer) else {
+        let text = "too many people watch this printer at the moment";
+        return (StatusCode::SERVICE_UNAVAILABLE, [(header::RETRY_AFTER, "30")], text).into_response();
+    };
+    let watched = Watched { state: state.clone(), link: link.id.clone(), bytes: 0, _place: place };
+    let mut response = stream_of(state, &link.printer, index).await.map(|body| {
+        let mut watched = watched;
+        Body::new(body.map_frame(move |frame| {
+            watched.handle_frame(&frame);
+            frame
+        }))
+    });
     response.headers_mut().insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
     let state = state.clone();
     let ended = async move {
         loop {
-            tokio::time::sleep(RECHECK).await;
+            tokio::select! {
+                () = tokio::time::sleep(RECHECK) => {}
+                () = state.stopping.cancelled() => return,
+            }
             if !still_runs(&state, &link).await {
                 return;
             }
         }
     };
     break_off_when(response, ended)
+}
+
+/// What one viewer was sent; tells the store at the end.
+struct Watched {
+    state: SiteState,
+    link: LiveId,
+    bytes: u64,
+    _place: Place,
+}
+
+impl Watched {
+    fn handle_frame(&mut self, frame: &Frame<Bytes>) {
+        self.bytes += frame.data_ref().map_or(0, Bytes::len) as u64;
+    }
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        let (store, link, bytes) = (self.state.store.clone(), self.link.clone(), self.bytes);
+        // Nothing to wait with when the whole service ends.
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(async move {
+                if let Err(error) = store.add_live_link_use(&link, bytes, SystemTime::now()).await {
+                    tracing::warn!(%error, "the use of a Live Link was not noted");
+                }
+            });
+        }
+    }
 }
 
 async fn still_runs(state: &SiteState, link: &LiveLinkRecord) -> bool {

@@ -5,4 +5,6 @@ pub(crate) mod list;
 pub(crate) mod live;
 pub(crate) mod live_feed;
 pub(crate) mod revoke;
+pub(crate) mod show;
+pub(crate) mod viewers;
 pub(crate) mod watch_prints;

@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Redirect, Response};
-use store::AuditKind;
+use store::{AuditKind, ConnectionKind};
 
 use crate::accounts::sign_out::Nothing;
 use crate::failure::PageFailure;
@@ -19,9 +19,19 @@ pub(crate) async fn connection(
     OwnForm(Nothing {}): OwnForm<Nothing>,
 ) -> Result<Response, PageFailure> {
     let id = id.parse().map_err(|_| PageFailure::NotFound)?;
+    let connections = state.store.connections_of(signed_in.account(), None).await?;
+    let connection = connections.into_iter().find(|connection| connection.id == id);
     state.store.revoke_connection_of(signed_in.account(), &id, SystemTime::now()).await?;
+    let (kind, printer, subject) = match connection {
+        Some(app) if app.kind == ConnectionKind::App => {
+            let subject = format!("{}: {}", app.app_name.unwrap_or_default(), app.printer_name);
+            (AuditKind::AppRevoked, Some(app.printer), subject)
+        }
+        Some(shared) => (AuditKind::ShareRevoked, Some(shared.printer), shared.printer_name),
+        None => (AuditKind::ShareRevoked, None, String::new()),
+    };
     let address = signed_in.browser.address();
-    crate::audit::note(&state, signed_in.account(), AuditKind::ShareRevoked, None, id.as_str(), address).await;
+    crate::audit::note(&state, signed_in.account(), kind, printer.as_ref(), &subject, address).await;
     Ok(Redirect::to("/shares").into_response())
 }
 
@@ -32,8 +42,12 @@ pub(crate) async fn live(
     OwnForm(Nothing {}): OwnForm<Nothing>,
 ) -> Result<Response, PageFailure> {
     let id = id.parse().map_err(|_| PageFailure::NotFound)?;
+    let link = state.store.live_link(&id).await?;
     state.store.revoke_live_link(signed_in.account(), &id, SystemTime::now()).await?;
+    let (printer, subject) = link.map(|link| (link.printer, link.printer_name)).unzip();
     let address = signed_in.browser.address();
-    crate::audit::note(&state, signed_in.account(), AuditKind::LiveLinkEnded, None, "", address).await;
+    let subject = subject.unwrap_or_default();
+    crate::audit::note(&state, signed_in.account(), AuditKind::LiveLinkEnded, printer.as_ref(), &subject, address)
+        .await;
     Ok(Redirect::to("/shares").into_response())
 }

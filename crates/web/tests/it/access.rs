@@ -107,7 +107,9 @@ async fn the_owner_gets_all_of_it() {
             // It is for somebody else.
             "/printers/join?token={join}" | "/printers/join" => StatusCode::BAD_REQUEST,
             // An authenticator's answer would be needed, a pending secret, or another service.
-            "/settings/passkeys/finish" | "/settings/totp/confirm" => StatusCode::BAD_REQUEST,
+            "/settings/passkeys/finish" | "/settings/totp/confirm" | "/settings/totp/recovery" => {
+                StatusCode::BAD_REQUEST
+            }
             "/settings/provider/link" | "/appportal/logo/x" => StatusCode::NOT_FOUND,
             // She is the only administrator.
             "/settings/delete" => StatusCode::BAD_REQUEST,

@@ -9,7 +9,7 @@ use axum::body::Body;
 use http::{Method, Request, header};
 use model::printing::{Camera, Phase, PrinterCommand, PrinterState, Temperature};
 use model::{AccountId, Secret};
-use store::{AgentSeen, AppIdentity, LiveEnd, NewPairing, Role, TokenPurpose};
+use store::{AgentSeen, AppIdentity, LiveEnd, LiveLinkSummary, NewPairing, Role, TokenPurpose};
 
 use crate::world::{Browser, PlayedAgent, World, address, now};
 
@@ -81,7 +81,10 @@ pub(crate) const CASES: &[Case] = &[
     ("GET", "/shares", SignedIn, ""),
     ("POST", "/shares/live", Owner, "printer={id}&until=24"),
     ("POST", "/shares/shared", Owner, "printer={id}&password=&days="),
+    ("POST", "/shares/apps", Owner, "printer={id}&name=Mine&days="),
+    ("GET", "/shares/live/{live}", Holder, ""),
     ("POST", "/shares/live/{live}/revoke", Holder, ""),
+    ("GET", "/shares/connections/{shared}", Holder, ""),
     ("POST", "/shares/connections/{connection}/revoke", Holder, ""),
     ("GET", "/live/{live}", Everybody, ""),
     ("GET", "/live/{live}/events", Everybody, ""),
@@ -99,6 +102,7 @@ pub(crate) const CASES: &[Case] = &[
     ("POST", "/settings/totp/start", SignedIn, ""),
     ("POST", "/settings/totp/confirm", SignedIn, "code=123456"),
     ("POST", "/settings/totp/off", SignedIn, ""),
+    ("POST", "/settings/totp/recovery", SignedIn, ""),
     ("POST", "/settings/provider/link", SignedIn, ""),
     ("POST", "/settings/provider/unlink", Holder, "issuer=https://id.example&subject=annsubject"),
     ("POST", "/settings/export", SignedIn, ""),
@@ -301,6 +305,7 @@ impl Tenant {
             ("label", label),
             ("live", live.to_string()),
             ("connection", app.id.to_string()),
+            ("shared", shared.id.to_string()),
             ("session", session.to_string()),
             ("passkey", hex),
         ];
@@ -333,10 +338,19 @@ impl Tenant {
     /// Everything that a stranger must not change.
     pub(crate) async fn snapshot(&self, world: &World) -> String {
         let (store, at) = (&world.store, std::time::UNIX_EPOCH + Duration::from_secs(1_700_000_000));
-        let mut text = format!("{:#?}", store.export_account(&self.ann, at).await);
+        // That a link was opened is what strangers do with it, and it is written down after the answer.
+        let export = store.export_account(&self.ann, at).await.map(|mut export| {
+            export.log.retain(|event| event.kind != "share-opened");
+            export
+        });
+        let mut text = format!("{export:#?}");
         let _ = write!(text, "{:#?}", store.account(&self.ann).await);
         let _ = write!(text, "{:#?}", store.connections_of(&self.ann, None).await);
-        let _ = write!(text, "{:#?}", store.live_links_of(&self.ann, None).await);
+        let links = store.live_links_of(&self.ann, None).await.map(|links| {
+            let unused = |link| LiveLinkSummary { last_used_at: None, bytes_down: 0, ..link };
+            links.into_iter().map(unused).collect::<Vec<_>>()
+        });
+        let _ = write!(text, "{links:#?}");
         let _ = write!(text, "{:#?}", store.passkeys(&self.ann).await);
         let _ = write!(text, "{:#?}", store.identities(&self.ann).await);
         let _ = write!(text, "{:#?}", store.pending_totp(&self.ann).await);

@@ -214,3 +214,25 @@ async fn codes_are_asked_for_and_tried_within_limits() {
     let (_, mut other) = world.signed_in(&ann).await;
     assert_eq!(other.get("/link?code=AAAABBBB").await.status, StatusCode::OK);
 }
+
+#[tokio::test]
+async fn the_full_interface_is_opened_with_a_ticket_for_the_browser_that_asks() {
+    let world = World::new().await;
+    let ann = world.account("ann@example.org", None).await;
+    let printer = world.printer("ann@example.org", "Anns Voron").await;
+    let label = world.store.printer_of(&ann, &printer).await.expect("it is hers").owner_label;
+    let (_, mut browser) = world.signed_in(&ann).await;
+    // The printer's host gives the browser its secret before a ticket is issued.
+    for query in ["", "&browser=", "&browser=zz", "&browser=0123"] {
+        let sent = browser.get(&format!("/open/{label}?to=/files{query}")).await;
+        let expected = format!("http://p-{label}.localhost:8080/.spoolway/enter?to=%2Ffiles");
+        assert_eq!((sent.status, sent.header("location")), (StatusCode::SEE_OTHER, expected.as_str()), "{query}");
+    }
+    let hash = model::SecretHash::of("its secret").to_hex();
+    let sent = browser.get(&format!("/open/{label}?to=/files&browser={hash}")).await;
+    let location = sent.header("location");
+    let ticket = location.split_once("&ticket=").expect("a ticket").1;
+    assert!(ticket.len() >= 32 && location.starts_with("http://p-"), "{location}");
+    let log = world.store.audit_log(&ann, None, 10).await.expect("a log");
+    assert_eq!(log.len(), 1, "only the ticket is written down: {log:?}");
+}

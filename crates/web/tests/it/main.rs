@@ -2,6 +2,7 @@
 
 mod access;
 mod api;
+mod audit_log;
 mod cases;
 mod documentation;
 mod forms;

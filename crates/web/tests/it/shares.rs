@@ -11,7 +11,7 @@ use model::{AccountId, LiveId, PrinterId};
 use store::LiveEnd;
 
 use crate::api::fixture::Answer;
-use crate::world::{PlayedAgent, World, now};
+use crate::world::{PlayedAgent, World, address, now};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -236,6 +236,67 @@ async fn links_are_made_within_limits_and_for_what_prints() {
     let made = owner.post("/shares/shared", &[("printer", &printer), ("password", "a good one"), ("days", "7")]).await;
     assert!(made.text().contains("<svg") && made.text().contains("http://shared-"), "{}", made.text());
     assert!(!made.text().contains("a good one"));
+}
+
+#[tokio::test]
+async fn a_link_can_be_shown_again_with_its_code_to_photograph() {
+    let stage = Stage::set().await;
+    let (_, mut owner) = stage.world.signed_in(&stage.account).await;
+    let live = stage.link(LiveEnd::At(now() + HOUR)).await;
+    let page = owner.get(&format!("/shares/live/{live}")).await;
+    assert!(page.text().contains("<svg") && page.text().contains(&format!("/l/{live}")), "{}", page.text());
+    owner.post("/shares/shared", &[("printer", stage.printer.as_str()), ("password", ""), ("days", "")]).await;
+    owner.post("/shares/apps", &[("printer", stage.printer.as_str()), ("name", "Script"), ("days", "")]).await;
+    let connections = stage.world.store.connections_of(&stage.account, None).await.expect("a list");
+    for connection in connections {
+        let page = owner.get(&format!("/shares/connections/{}", connection.id)).await;
+        // An app's secrets are shown once, and its address is nothing to photograph.
+        let is_shared = connection.app_name.is_none();
+        assert_eq!(page.status, if is_shared { StatusCode::OK } else { StatusCode::NOT_FOUND });
+        assert_eq!(page.text().contains("class=\"qr\""), is_shared);
+    }
+}
+
+#[tokio::test]
+async fn an_app_is_connected_by_hand_within_the_plan() {
+    let stage = Stage::set().await;
+    let (_, mut owner) = stage.world.signed_in(&stage.account).await;
+    let printer = stage.printer.to_string();
+    for (name, days) in [("", "1"), ("x", "0"), ("x", "3651"), ("x", "-1")] {
+        let refused = owner.post("/shares/apps", &[("printer", &printer), ("name", name), ("days", days)]).await;
+        assert_eq!(refused.status, StatusCode::BAD_REQUEST, "{name:?} {days:?}");
+    }
+    let made = owner.post("/shares/apps", &[("printer", &printer), ("name", "<b>Script"), ("days", "30")]).await;
+    let text = made.text();
+    assert!(text.contains("http://app-") && text.contains("curl -u ") && !text.contains("<b>Script"), "{text}");
+    assert_eq!(made.header("cache-control"), "no-store");
+    let list = owner.get("/shares").await.text();
+    let password =
+        text.split("id=\"app-password\">").nth(1).and_then(|rest| rest.split('<').next()).expect("a password");
+    assert!(password.len() >= 32 && !list.contains(password), "shown once");
+
+    let store = &stage.world.store;
+    store.set_plan("small", now(), |plan| plan.supporter = false).await.expect("a plan");
+    store.set_account_plan(&address("ann@example.org"), "small", now()).await.expect("it is set");
+    let refused = owner.post("/shares/apps", &[("printer", &printer), ("name", "Script"), ("days", "")]).await;
+    assert_eq!(refused.status, StatusCode::FORBIDDEN);
+}
+
+#[tokio::test]
+async fn the_bytes_of_those_who_watch_are_counted() {
+    let stage = Stage::set().await;
+    let id = stage.link(LiveEnd::At(now() + HOUR)).await;
+    let sent = stage.get(&id, "/camera/0").await.body.len() as u64;
+    assert!(sent > 0);
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
+    loop {
+        let links = stage.world.store.live_links_of(&stage.account, None).await.expect("a list");
+        if links[0].bytes_down == sent && links[0].last_used_at.is_some() {
+            return;
+        }
+        assert!(tokio::time::Instant::now() < deadline, "{links:?}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
 }
 
 /// Lets the agent say something, and whoever listens hear it.

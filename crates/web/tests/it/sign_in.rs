@@ -383,6 +383,33 @@ async fn one_time_codes_are_asked_for_and_good_once() {
 }
 
 #[tokio::test]
+async fn new_recovery_codes_take_the_place_of_the_old_ones() {
+    let world = World::new().await;
+    let account = world.account(EMAIL, Some(PASSWORD)).await;
+    let (_, mut browser) = world.signed_in(&account).await;
+    let without = browser.post("/settings/totp/recovery", &[("password", PASSWORD)]).await;
+    assert_eq!(without.status, StatusCode::BAD_REQUEST, "there is nothing to recover from");
+    world.store.start_totp(&account, &[7; 20]).await.expect("an account");
+    world.store.confirm_totp(&account, 1, &[Secret::new("AAAAABBBBB")], now()).await.expect("it was started");
+    let refused = browser.post("/settings/totp/recovery", &[("password", "wrong horse")]).await;
+    assert_eq!(refused.status, StatusCode::FORBIDDEN);
+    assert_eq!(world.store.recovery_codes_left(&account).await.expect("a number"), 1);
+    let page = browser.post("/settings/totp/recovery", &[("password", PASSWORD)]).await.text();
+    let codes: Vec<String> = with_document(&page, |page| {
+        let list = page.descendants().find(|node| node.attribute("id") == Some("codes")).expect("a list");
+        list.text().unwrap_or_default().split_whitespace().map(str::to_owned).collect()
+    });
+    assert_eq!(codes.len(), 10, "{page}");
+    let ask = async |code: &str| {
+        let mut browser = world.browser();
+        assert_leads(&sign_in(&mut browser, EMAIL, PASSWORD).await, "/sign-in/second-factor");
+        browser.post("/sign-in/second-factor", &[("code", code)]).await.header("location").to_owned()
+    };
+    assert_eq!(ask("AAAAABBBBB").await, "", "an old one");
+    assert_eq!(ask(&codes[3]).await, "/printers");
+}
+
+#[tokio::test]
 async fn switching_codes_off_needs_the_password() {
     let world = World::new().await;
     let account = world.account(EMAIL, Some(PASSWORD)).await;

@@ -69,6 +69,8 @@ pub(crate) fn site_state(store: Store, live: LivePrinters, settings: SiteSetting
         passkeys: Passkeys::new("http://localhost:8080").map(Arc::new),
         ready,
         attempts: Arc::default(),
+        viewers: Default::default(),
+        stopping: Default::default(),
         second_factors: Arc::default(),
     }
 }

@@ -82,6 +82,34 @@ async fn a_live_link_ends_what_it_shows_however_much_happens_elsewhere() {
     assert_breaks_off(picture).await;
 }
 
+/// Else it would wait for pages that somebody leaves open.
+#[tokio::test]
+async fn a_service_that_ends_ends_what_would_go_on_for_ever() {
+    let world = World::new().await;
+    let (ann, printer) = ann_with_camera(&world).await;
+    let end = LiveEnd::At(now() + Duration::from_secs(3600));
+    let link = world.store.create_live_link(&ann, &printer, end, None, now()).await.expect("a new link");
+    let (_, owner) = world.signed_in(&ann).await;
+    let mut open = Vec::new();
+    for path in [
+        "/printers/events".to_owned(),
+        format!("/printers/{printer}/events"),
+        format!("/live/{link}/events"),
+        format!("/printers/{printer}/camera/0/stream"),
+        format!("/live/{link}/camera/0"),
+    ] {
+        let request = owner.request(Method::GET, &path).body(Body::empty()).expect("a request");
+        let mut response = world.open(request).await;
+        assert_runs(&mut response).await;
+        open.push((path, response));
+    }
+    world.state.stopping.cancel();
+    for (path, mut response) in open {
+        let over = async { while let Some(Ok(_)) = response.body_mut().frame().await {} };
+        assert!(tokio::time::timeout(LONG, over).await.is_ok(), "{path} goes on");
+    }
+}
+
 async fn ann_with_camera(world: &World) -> (model::AccountId, PrinterId) {
     let ann = world.account("ann@example.org", None).await;
     let printer = world.printer("ann@example.org", "Ender").await;

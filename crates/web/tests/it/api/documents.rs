@@ -70,8 +70,23 @@ async fn a_token_can_be_tried_and_is_not_repeated() {
     let token = token.expect("the form has a token");
     let answer = site.submit("/developers/try", &[("form_token", token), ("token", app.app_token.expose())]).await;
     assert_eq!(answer.status, StatusCode::OK, "{}", answer.text());
-    assert!(answer.text().contains("Status 200") && answer.text().contains("My printer"));
+    assert!(answer.text().contains("status 200") && answer.text().contains("My printer"));
     assert!(!answer.text().contains(app.app_token.expose()));
     let answer = site.submit("/developers/try", &[("form_token", token), ("token", "unknown")]).await;
-    assert!(answer.text().contains("Status 603"));
+    assert!(answer.text().contains("status 603"));
+    let form = [("form_token", token), ("token", app.app_token.expose())];
+    let create = ("call", "/api/live/CreateFromAppConnection");
+    let answer =
+        site.submit("/developers/try", &[&form[..], &[create, ("body", r#"{"ExpirationHours": 2}"#)]].concat()).await;
+    assert!(answer.text().contains("status 200") && answer.text().contains("/live/"), "{}", answer.text());
+    let answer =
+        site.submit("/developers/try", &[&form[..], &[create, ("body", r#"{"ExpirationHours": 0}"#)]].concat()).await;
+    assert!(answer.text().contains("status 400"), "{}", answer.text());
+    for (body, call) in [("[1]", create.1), ("{", create.1), ("\"x\"", "/api/appconnection/info")] {
+        let answer = site.submit("/developers/try", &[&form[..], &[("call", call), ("body", body)]].concat()).await;
+        assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{body}");
+    }
+    // Only calls of the document can be made.
+    let answer = site.submit("/developers/try", &[&form[..], &[("call", "/settings/export")]].concat()).await;
+    assert!(answer.text().contains("My printer"), "the first call of the list is made in its place");
 }
