@@ -33,8 +33,12 @@ use crate::{demo, telemetry};
 
 /// Open requests get this long at the end.
 const GRACE: Duration = Duration::from_secs(30);
-/// Agents come back within this time; the next process takes them one by one.
-const DRAIN_SPREAD: Duration = Duration::from_secs(2);
+/// Agents come back within this time at the least; the next process takes them one by one.
+const MIN_DRAIN_SPREAD: Duration = Duration::from_secs(2);
+/// Agents that come back in a second, where there are many: a third of what one node was measured to take.
+const COMING_BACK_PER_SECOND: u32 = 300;
+/// Nobody waits longer than that: the process is gone by then.
+const MAX_DRAIN_SPREAD: Duration = Duration::from_secs(25);
 /// Files that the process needs besides connections: database, logs, certificates.
 const RESERVED_FILES: u64 = 64;
 /// The setup link is used on the day that the service is installed; each start prints a new one.
@@ -136,7 +140,7 @@ impl Service {
 
     /// Ends the service: no new connections, agents are told to connect anew, open requests get 30 s.
     pub async fn stop(self) {
-        self.relay.start_draining(DRAIN_SPREAD);
+        self.relay.start_draining(drain_spread(self.relay.printers_here().len()));
         self.shutdown.cancel();
         self.tracker.close();
         let open = self.relay.open_sessions();
@@ -260,6 +264,12 @@ fn site_state(
     })
 }
 
+/// Within which time so many agents are to come back.
+fn drain_spread(n_agents: usize) -> Duration {
+    let seconds = u32::try_from(n_agents).unwrap_or(u32::MAX) / COMING_BACK_PER_SECOND;
+    Duration::from_secs(seconds.into()).clamp(MIN_DRAIN_SPREAD, MAX_DRAIN_SPREAD)
+}
+
 fn ready_check(store: &Store, shutdown: &CancellationToken) -> ReadyCheck {
     let (store, shutdown) = (store.clone(), shutdown.clone());
     Arc::new(move || {
@@ -319,5 +329,16 @@ async fn prune(store: Store, shutdown: CancellationToken) {
             () = tokio::time::sleep(PRUNE_INTERVAL) => {}
             () = shutdown.cancelled() => return,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_more_agents_there_are_the_more_time_they_get_to_come_back() {
+        let seconds = |n_agents| drain_spread(n_agents).as_secs();
+        assert_eq!([seconds(0), seconds(500), seconds(3000), seconds(1_000_000)], [2, 2, 10, 25]);
     }
 }

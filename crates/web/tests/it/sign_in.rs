@@ -425,3 +425,36 @@ async fn switching_codes_off_needs_the_password() {
     assert_leads(&browser.post("/settings/totp/off", &[("password", PASSWORD)]).await, "/settings?said=totp-off");
     assert_leads(&sign_in(&mut world.browser(), EMAIL, PASSWORD).await, "/printers");
 }
+
+/// Each password that is looked at takes 19 MiB and a core for a while.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flood_of_sign_ins_is_answered_and_stops_nobody_else() {
+    let world = World::new().await;
+    world.account(EMAIL, Some(PASSWORD)).await;
+    let flood = (0..500u16).map(|n| {
+        let [high, low] = n.to_be_bytes();
+        let mut browser = world.browser().coming_from([10, 0, high, low]);
+        // One at each of many accounts, which do not exist: neither budget stops them, and each is hashed all the same.
+        async move { sign_in(&mut browser, &format!("nobody{n}@example.org"), "a wrong horse").await.status }
+    });
+    let is_over = std::cell::Cell::new(false);
+    let flood = async {
+        let statuses = futures_util::future::join_all(flood).await;
+        is_over.set(true);
+        statuses
+    };
+    let others = async {
+        let mut others = 0;
+        while !is_over.get() {
+            assert_eq!(world.browser().get("/healthz").await.status, StatusCode::OK);
+            others += 1;
+            tokio::task::yield_now().await;
+        }
+        others
+    };
+    let (statuses, others) = tokio::join!(flood, others);
+    assert!(others > 10, "others were answered {others} times meanwhile");
+    assert!(statuses.iter().all(|status| matches!(status.as_u16(), 200 | 401 | 403 | 429)), "{statuses:?}");
+    assert!(statuses.iter().any(|status| status.as_u16() != 429), "somebody got a turn: {statuses:?}");
+    assert_leads(&sign_in(&mut world.browser(), EMAIL, PASSWORD).await, "/printers");
+}
