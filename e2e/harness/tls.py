@@ -13,11 +13,11 @@ class Tls:
     key: Path
 
 
-def make_tls(directory: Path) -> Tls:
-    """Files for a service on `localhost` and below."""
+def make_tls(directory: Path, names=("localhost", "*.localhost")) -> Tls:
+    """Files for a service on `localhost` and below, or under other names."""
     directory.mkdir(parents=True, exist_ok=True)
     authority = trustme.CA()
-    leaf = authority.issue_cert("localhost", "*.localhost", "127.0.0.1")
+    leaf = authority.issue_cert(*names, "127.0.0.1")
     made = Tls(directory / "authority.pem", directory / "certificate.pem", directory / "key.pem")
     authority.cert_pem.write_to_path(str(made.authority))
     leaf.private_key_pem.write_to_path(str(made.key))
