@@ -2,6 +2,7 @@
 
 import json
 import re
+import signal
 import subprocess
 import urllib.request
 from pathlib import Path
@@ -10,6 +11,7 @@ from urllib.parse import urlsplit
 from . import paths
 from .client import Target
 from .process import Process, clean_environment
+from .sockets import listens
 
 
 class Service:
@@ -51,22 +53,40 @@ class Service:
         return self.start()
 
     def close(self):
-        if self.process:
+        """Ends it. A panic that it caught, or that cost it a task, fails the test that caused it (T50, F7)."""
+        if not self.process:
+            return
+        panics = 0.0
+        try:
+            if self.process.alive:
+                # A test may have frozen it.
+                self.process.signal(signal.SIGCONT)
+                panics = self.metric("spoolway_panics_total", absent=0)
+        except OSError:
+            # It was about to end; a service that stays has to answer.
+            assert not self.process.alive or self.is_ending(), f"no metrics\n{self.process.tail()}"
+        finally:
             self.process.close()
+        log = self.log.read_text(errors="replace")
+        assert panics == 0 and " panicked at " not in log, f"the service panicked\n{log[-3000:]}"
+
+    def is_ending(self) -> bool:
+        """Whether it drains, and will end by itself."""
+        return not listens(self.process.pid, self.port)
 
     def metrics(self) -> str:
         with urllib.request.urlopen(self.metrics_url, timeout=10) as response:
             return response.read().decode()
 
-    def metric(self, name: str) -> float:
-        """The sum of a metric over its labels."""
+    def metric(self, name: str, absent: float | None = None) -> float:
+        """The sum of a metric over its labels. One that was never counted is not on the page."""
         values = [
             float(line.rsplit(" ", 1)[1])
             for line in self.metrics().splitlines()
             if re.match(rf"{re.escape(name)}(\{{.*\}})? ", line)
         ]
-        assert values, f"no metric is called {name}"
-        return sum(values)
+        assert values or absent is not None, f"no metric is called {name}"
+        return sum(values) if values else absent
 
     def admin(self, *arguments, stdin: str | None = None, check: bool = True, as_json: bool = True):
         """Runs `spoolway admin` and gives what it printed as JSON."""
