@@ -7,7 +7,9 @@ from html.parser import HTMLParser
 from urllib.parse import urljoin, urlsplit
 
 import pytest
+from conftest import OWNER
 
+from harness.agent import Agent
 from harness.camera import Frames
 from harness.client import Upload
 from harness.octoprint import PASSWORD, USER, OctoPrintSession
@@ -160,22 +162,8 @@ def test_a_websocket_is_opened_with_a_key_in_its_address(octoprint_app, kind):
 
 def test_a_person_logs_in_and_prints_in_a_browser(octoprint, octoprint_agent, page, artifacts, tmp_path):
     shared = octoprint_agent.printer.shared()
-    problems, sockets = [], []
-    page.on(
-        "response", lambda response: response.status >= 500 and problems.append(f"{response.status} {response.url}")
-    )
-    page.on("pageerror", lambda error: problems.append(str(error)))
-    page.on("console", lambda line: line.type == "error" and problems.append(line.text))
-    page.on("websocket", lambda socket: sockets.append(socket))
-
-    page.goto(shared.url + "/")
-    page.fill("#login-user", USER)
-    page.fill("#login-password", PASSWORD)
-    page.click("#login-button")
-    page.wait_for_selector("#navbar_login >> text=" + USER, timeout=90_000)
-    # The page has its state from the push connection, which is a WebSocket and stays one.
-    page.wait_for_function("document.querySelector('#state_wrapper').innerText.includes('Operational')")
-    assert [socket.url for socket in sockets if "/sockjs/" in socket.url and not socket.is_closed()]
+    problems, sockets = watch(page)
+    log_in(page, shared, sockets)
 
     file = tmp_path / "browser.gcode"
     file.write_bytes(SMALL_PRINT)
@@ -198,3 +186,52 @@ def test_a_person_logs_in_and_prints_in_a_browser(octoprint, octoprint_agent, pa
     )
     page.screenshot(path=artifacts / "octoprint.png")
     assert not problems, "\n".join(problems)
+
+
+def test_a_person_logs_in_over_https(octoprint, tls_service, page, tmp_path):
+    """OctoPrint names its cookies after the port and path at which it thinks that it is, and marks them by the scheme."""
+    agent = Agent(tmp_path / "agent", tls_service.add_printer(OWNER, "OctoPrint"), octoprint.url)
+    try:
+        shared = agent.start().printer.shared()
+        assert shared.url.startswith("https://")
+        problems, sockets = watch(page)
+        log_in(page, shared, sockets)
+        cookies = {cookie["name"]: cookie for cookie in page.context.cookies(shared.url)}
+        suffix = f"_P{shared.port}"
+        assert {f"session{suffix}", f"csrf_token{suffix}"} <= cookies.keys(), list(cookies)
+        for cookie in cookies.values():
+            # One host's cookie is no other's, and none leaves it in the clear.
+            assert cookie["domain"] == shared.host.split(":")[0], cookie
+            assert cookie["name"].endswith(suffix), cookie
+            assert cookie["secure"], cookie
+        # What the page changes, it may change: the token in its cookie is the one that OctoPrint wants back.
+        answer = page.evaluate("OctoPrint.postJson('api/printer/command', {command: 'M105'}).then(() => 'sent')")
+        assert answer == "sent"
+        page.reload()
+        page.wait_for_selector("#navbar_login >> text=" + USER, timeout=90_000)
+        assert not problems, "\n".join(problems)
+    finally:
+        agent.close()
+
+
+def watch(page) -> tuple[list, list]:
+    """Collects what goes wrong on a page, and its WebSockets."""
+    problems, sockets = [], []
+    page.on(
+        "response", lambda response: response.status >= 500 and problems.append(f"{response.status} {response.url}")
+    )
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    page.on("console", lambda line: line.type == "error" and problems.append(line.text))
+    page.on("websocket", lambda socket: sockets.append(socket))
+    return problems, sockets
+
+
+def log_in(page, target, sockets):
+    page.goto(target.url + "/")
+    page.fill("#login-user", USER)
+    page.fill("#login-password", PASSWORD)
+    page.click("#login-button")
+    page.wait_for_selector("#navbar_login >> text=" + USER, timeout=90_000)
+    # The page has its state from the push connection, which is a WebSocket and stays one.
+    page.wait_for_function("document.querySelector('#state_wrapper').innerText.includes('Operational')")
+    assert [socket.url for socket in sockets if "/sockjs/" in socket.url and not socket.is_closed()]
