@@ -1,15 +1,22 @@
 """Each party killed in the middle of each kind of traffic: the right code, nothing cut in silence, and back soon."""
 
 import hashlib
+import http.client
+import os
 import random
 import signal
+import threading
 import time
+from contextlib import contextmanager
 
 import pytest
 from conftest import OWNER, make_directory
+from websockets.exceptions import ConnectionClosed
 
 from harness.agent import Agent
+from harness.camera import Camera, Frames
 from harness.client import Download, Upload, close_code, query
+from harness.printer import WebSocketEcho
 from harness.process import accepts_connections, wait_for
 from harness.service import Service
 from harness.sockets import local_ports
@@ -124,32 +131,68 @@ def test_killed_in_the_middle(rig, victim, traffic, random_bytes, gcode):
         assert not (folder / "cut.gcode").exists()
 
 
-SEED = 20_240_601
+# SPOOLWAY_KILL_POSITIONS sets how many of the 256 blocks a fault comes at, SPOOLWAY_KILL_SEED which.
+SEED = int(os.environ.get("SPOOLWAY_KILL_SEED", random.randrange(1 << 32)))
+COUNT = int(os.environ.get("SPOOLWAY_KILL_POSITIONS", 16))
 BLOCK = 64 * 1024
 TRANSFER = 16 * 1024 * 1024
-POSITIONS = sorted(random.Random(SEED).sample(range(TRANSFER // BLOCK), 16))
+# One from each part of the transfer, so that whatever was drawn has early ones and late ones.
+PARTS = [(part * 256 // COUNT, (part + 1) * 256 // COUNT) for part in range(COUNT)]
+POSITIONS = [random.Random(SEED + first).randrange(first, after) for first, after in PARTS]
+# A camera takes its time, and each position costs a restart.
+FEWER = POSITIONS[::2]
+many_restarts = pytest.mark.timeout(120 + 6 * COUNT)
+
+
+@contextmanager
+def lasting(directory, software):
+    """A service and an agent of their own in front of something that answers."""
+    service = Service(make_directory(directory, "service")).start()
+    agent = None
+    try:
+        service.add_user(OWNER)
+        agent = Agent(directory / "agent", service.add_printer(OWNER), software.url).start()
+        yield service, agent, agent.printer.app()
+    finally:
+        if agent:
+            agent.close()
+        service.close()
 
 
 @pytest.fixture(scope="module")
 def block_rig(tmp_path_factory, echo_printer):
-    directory = tmp_path_factory.mktemp("blocks")
-    service = Service(make_directory(directory, "service")).start()
+    with lasting(tmp_path_factory.mktemp("blocks"), echo_printer) as rig:
+        yield rig
+
+
+@pytest.fixture(scope="module")
+def message_rig(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("messages")
+    echo = WebSocketEcho(directory)
     try:
-        service.add_user(OWNER)
-        agent = Agent(directory / "agent", service.add_printer(OWNER), echo_printer.url).start()
-        try:
-            yield service, agent, agent.printer.app()
-        finally:
-            agent.close()
+        with lasting(directory, echo.start()) as rig:
+            yield rig
     finally:
-        service.close()
+        echo.close()
 
 
+@pytest.fixture(scope="module")
+def camera_rig(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("pictures")
+    camera = Camera(directory)
+    try:
+        with lasting(directory, camera.start()) as rig:
+            yield rig
+    finally:
+        camera.close()
+
+
+@many_restarts
 @pytest.mark.parametrize("victim", ["agent", "service"])
 @pytest.mark.parametrize("chunked", [False, True], ids=["length", "chunks"])
 def test_a_download_is_whole_or_visibly_broken_wherever_it_was_cut(block_rig, victim, chunked):
     service, agent, target = block_rig
-    print(f"seed {SEED}, blocks {POSITIONS}")
+    print(f"SPOOLWAY_KILL_SEED={SEED}, blocks {POSITIONS}")
     path = f"/{'chunks' if chunked else 'bytes'}?length={TRANSFER}"
     expected = hashlib.sha256(bytes(range(256)) * (TRANSFER // 256)).hexdigest()
     broken = 0
@@ -164,15 +207,17 @@ def test_a_download_is_whole_or_visibly_broken_wherever_it_was_cut(block_rig, vi
             f"block {position}: cut in silence at {download.received}"
         )
         broken += not download.whole
+    print(f"{broken} of {len(POSITIONS)} broke")
     # What already was in flight may make the last ones whole, but not many.
     assert broken >= len(POSITIONS) // 2
     recover(service, agent, target)
 
 
+@many_restarts
 @pytest.mark.parametrize("victim", ["agent", "service"])
 def test_an_upload_is_whole_or_visibly_broken_wherever_it_was_cut(block_rig, victim, echo_printer, random_bytes):
     service, agent, target = block_rig
-    print(f"seed {SEED}, blocks {POSITIONS}")
+    print(f"SPOOLWAY_KILL_SEED={SEED}, blocks {POSITIONS}")
     content = random_bytes(TRANSFER)
     for position in POSITIONS:
         recover(service, agent, target)
@@ -193,6 +238,78 @@ def test_an_upload_is_whole_or_visibly_broken_wherever_it_was_cut(block_rig, vic
     )
 
 
+@many_restarts
+@pytest.mark.parametrize("victim", ["agent", "service"])
+def test_a_websocket_says_so_wherever_it_was_cut(message_rig, victim):
+    """Messages of a block's size, echoed: what came is what was sent, without a gap, and its end is no good end."""
+    service, agent, target = message_rig
+    print(f"SPOOLWAY_KILL_SEED={SEED}, blocks {POSITIONS}")
+    for position in POSITIONS:
+        recover(service, agent, target)
+        websocket = target.websocket("/")
+        came = 0
+        for _ in range(position):
+            websocket.send(message(came))
+            assert websocket.recv(timeout=20) == message(came)
+            came += 1
+        # More is on its way, both ways, when the end comes.
+        under_way = threading.Thread(target=send_on, args=(websocket, came), daemon=True)
+        under_way.start()
+        (agent if victim == "agent" else service).process.kill()
+        code, _ = last_messages(websocket, came)
+        assert code == (4601 if victim == "agent" else 1006), f"block {position}"
+        under_way.join(10)
+    recover(service, agent, target)
+
+
+def message(number: int) -> bytes:
+    return number.to_bytes(8, "big") * (BLOCK // 8)
+
+
+def send_on(websocket, number: int):
+    try:
+        for further in range(number, number + 32):
+            websocket.send(message(further))
+    except (ConnectionClosed, OSError):
+        pass
+
+
+def last_messages(websocket, came: int) -> tuple[int, str]:
+    """Reads to the end, which may come behind more messages, but none of them out of place or cut."""
+    try:
+        while True:
+            assert websocket.recv(timeout=20) == message(came)
+            came += 1
+    except ConnectionClosed as closed:
+        return (closed.rcvd.code, closed.rcvd.reason) if closed.rcvd else (1006, "")
+
+
+@many_restarts
+@pytest.mark.parametrize("victim", ["agent", "service"])
+def test_a_cameras_stream_breaks_wherever_it_was_cut(camera_rig, victim):
+    """Apps freeze on the last picture when a stream ends in order, and open it again when it breaks."""
+    service, agent, target = camera_rig
+    print(f"SPOOLWAY_KILL_SEED={SEED}, blocks {FEWER}")
+    for position in FEWER:
+        recover(service, agent, target)
+        frames = Frames(target)
+        # A picture is about a third of a block; the rest of the position is a place within the next one.
+        for number in range(position // 10):
+            assert int(frames.next()[0]["x-frame"]) == number
+        while len(frames.buffer) < position * 64 % 16_000:
+            frames._fill()
+        (agent if victim == "agent" else service).process.kill()
+        number = position // 10
+        # An `EOFError` would be an end in order.
+        with pytest.raises((OSError, http.client.HTTPException)):
+            while True:
+                headers, picture = frames.next()
+                assert int(headers["x-frame"]) == number and picture.endswith(b"\xff\xd9")
+                number += 1
+        frames.close()
+    recover(service, agent, target)
+
+
 def recover(service, agent, target):
     if not service.process.alive:
         service.restart()
@@ -203,7 +320,8 @@ def recover(service, agent, target):
 
     def answers():
         try:
-            return target.get("/echo", timeout=10).status == 200
+            # Whatever the software says; while the way to it is not there, the service speaks.
+            return target.get("/echo?action=snapshot", timeout=10).error is None
         except OSError:
             return False
 
