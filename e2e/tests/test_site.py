@@ -7,12 +7,11 @@ from urllib.parse import parse_qs, quote, urlsplit
 
 import pytest
 
-from harness.process import Process, wait_for
 from harness import paths
+from harness.process import Process, wait_for
 from harness.service import Service
+from harness.site import EMAIL, PASSWORD, set_up, watch_policy
 
-EMAIL = "ada@example.org"
-PASSWORD = "correct horse battery"
 PHONE = {"width": 360, "height": 740}
 DESK = {"width": 1280, "height": 800}
 
@@ -60,11 +59,6 @@ def fits(page) -> bool:
     return page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
 
 
-def watch_policy(page, violations):
-    page.on("console", lambda message: violations.append(message.text) if "Content Security Policy" in message.text else None)
-    page.on("dialog", lambda dialog: dialog.accept())
-
-
 def shoot(page, artifacts, name):
     """Keeps a page as it looks on a phone and on a desk, in light and dark."""
     for width, size in ((360, PHONE), (1280, DESK)):
@@ -75,15 +69,6 @@ def shoot(page, artifacts, name):
             page.screenshot(path=artifacts / f"{name}-{width}-{scheme}.png", full_page=True)
     page.set_viewport_size(DESK)
     page.emulate_media(color_scheme="light")
-
-
-def set_up(service, page):
-    link = service.process.wait_line(r"^\s+(http\S+/setup\?token=\S+)$")[1]
-    page.goto(link)
-    page.fill("#email", EMAIL)
-    page.fill("#password", PASSWORD)
-    page.click("button.primary")
-    page.wait_for_url("**/printers")
 
 
 def link_printer(service, agent, page, name="Virtual one"):
