@@ -22,6 +22,8 @@ class Service:
         self.data = data or directory / "data"
         # What else the process finds in its environment.
         self.environment: dict[str, str] = {}
+        # A program that starts it in its own place, with limits.
+        self.wrapper: list[str] = []
         self.log = directory / "service.log"
         self.tls = tls
         self.log_filter = log_filter
@@ -30,7 +32,7 @@ class Service:
         self.metrics_url = ""
 
     def start(self) -> "Service":
-        command = [paths.SERVICE, "serve", "--listen", f"127.0.0.1:{self.port}", "--data", self.data]
+        command = [*self.wrapper, paths.SERVICE, "serve", "--listen", f"127.0.0.1:{self.port}", "--data", self.data]
         command += ["--metrics-listen", "127.0.0.1:0"]
         environment = {"SPOOLWAY_LOG": self.log_filter, "RUST_BACKTRACE": "1", **self.environment}
         if self.tls:
