@@ -8,6 +8,7 @@ import pytest
 from conftest import OWNER
 
 from harness import paths
+from harness.visits import open_shared
 
 PHONE = {"width": 360, "height": 740}
 CODES = range(600, 614)
@@ -46,12 +47,36 @@ def test_error_pages_are_readable_on_a_phone(service, phone, artifacts):
 def test_a_person_gets_a_page_for_an_error(service, phone, artifacts):
     printer = service.add_printer(OWNER, "Never connected")
     shared = printer.shared()
-    response = phone.goto(shared.url + "/")
+    response = open_shared(phone, shared.url + "/")
     assert response.status == 601 and response.headers["x-spoolway-error"] == "601"
     assert response.headers["content-type"].startswith("text/html")
     assert "601" in phone.inner_text("body") and fits(phone)
     assert phone.locator("a[href$='/errors/601']").count() == 1
     phone.screenshot(path=artifacts / "offline-360.png")
+
+
+def test_an_open_link_says_first_whose_printer_it_is(echo_agent, phone, artifacts):
+    shared = echo_agent.printer.shared()
+    # Programs do not meet it, whatever they say that they take.
+    for headers in ({}, {"Accept": "*/*"}, {"Accept": "application/json"}):
+        assert shared.get("/echo/page", headers).expect(200).json()["path"] == "/echo/page"
+    answer = phone.goto(shared.url + "/echo/page?kept=1")
+    assert answer.status == 200 and fits(phone)
+    told = phone.inner_text("main")
+    assert "Echo" in told and "localhost" in told and OWNER not in told
+    phone.screenshot(path=artifacts / "notice-360.png")
+    # It can be used without a mouse.
+    phone.keyboard.press("Enter")
+    phone.wait_for_url("**/echo/page?kept=1")
+    seen = phone.inner_text("body")
+    assert "/echo/page?kept=1" in seen and "spoolway_notice" not in seen
+    (cookie,) = phone.context.cookies()
+    assert cookie["httpOnly"] and cookie["domain"] == shared.host.split(":")[0]
+    # Once it was seen, it is not shown again, but every printer has its own.
+    phone.goto(shared.url + "/echo/other")
+    assert "/echo/other" in phone.inner_text("body")
+    phone.goto(echo_agent.printer.shared().url + "/echo/page")
+    assert "/.spoolway/notice" in phone.url
 
 
 def test_a_password_opens_a_shared_connection(echo_agent, phone, artifacts):

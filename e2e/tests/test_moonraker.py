@@ -9,6 +9,7 @@ import pytest
 from harness.camera import Frames
 from harness.client import Upload
 from harness.moonraker import JsonRpc
+from harness.visits import open_shared
 
 SMALL_PRINT = b"G28\n" + b"G1 X1 Y1\n" * 50
 
@@ -115,7 +116,7 @@ def test_a_front_end_works_in_a_browser(moonraker_agent, moonraker, page, artifa
     )
     page.on("pageerror", lambda error: problems.append(str(error)))
     # The camera never ends loading, so the page's `load` event does not wait for it either.
-    page.goto(shared.url + "/", wait_until="domcontentloaded")
+    open_shared(page, shared.url + "/")
     page.wait_for_function("document.querySelector('#klippy').textContent === 'ready'")
     page.wait_for_function("document.querySelector('#camera').naturalWidth === 16")
     file = tmp_path / "front.gcode"

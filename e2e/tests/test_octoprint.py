@@ -14,6 +14,7 @@ from harness.camera import Frames
 from harness.client import Upload
 from harness.octoprint import PASSWORD, USER, OctoPrintSession
 from harness.process import wait_for
+from harness.visits import open_shared
 
 SMALL_PRINT = b"G28\n" + b"".join(b"G1 X%d Y%d F6000\n" % (number % 100, number % 50) for number in range(60))
 
@@ -227,7 +228,7 @@ def watch(page) -> tuple[list, list]:
 
 
 def log_in(page, target, sockets):
-    page.goto(target.url + "/")
+    open_shared(page, target.url + "/")
     page.fill("#login-user", USER)
     page.fill("#login-password", PASSWORD)
     page.click("#login-button")

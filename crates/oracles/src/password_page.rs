@@ -87,6 +87,7 @@ static CONNECTION: LazyLock<(ConnectionRecord, PasswordHash)> = LazyLock::new(||
         kind: ConnectionKind::Shared,
         label: Label::generate(),
         printer: PrinterId::generate(),
+        printer_name: "Printer".to_owned(),
         account: AccountId::generate(),
         app_name: None,
         expires_at: None,

@@ -32,6 +32,7 @@ mod grant;
 mod guesses;
 mod headers;
 mod native_link;
+mod notice_page;
 mod owner_door;
 mod pages;
 mod passage;
@@ -47,6 +48,7 @@ mod websocket;
 
 pub use authority::{Authority, SiteNames};
 pub use grant::Entrance;
+pub use notice_page::Notice;
 pub use relay::{Relay, RelayOptions};
 pub use service::{ClientAddress, IsHttps};
 pub use timeouts::{AnswerTimeouts, Pace, Timeouts};

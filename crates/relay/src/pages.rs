@@ -1,4 +1,5 @@
-//! The two pages that the service itself shows on printers' hosts: an error, and the password of a Shared Connection.
+//! The pages that the service itself shows on printers' hosts: an error, the password of a Shared Connection, and the
+//! notice before an open one.
 //!
 //! They share an origin with a printer's pages, so they load nothing, run no script and hold no secret, and their
 //! policies forbid the browser all that they do not use. They are deliberately small and complete in one response,
@@ -16,7 +17,7 @@ use sha2::{Digest, Sha256};
 
 /// The form field that holds the password.
 pub(crate) const PASSWORD_FIELD: &str = "password";
-/// The form field that holds [`PasswordPage::return_to`]. It comes back from the browser: check it anew.
+/// The form field that holds the path and query that the visitor asked for. It comes back from the browser: check it anew.
 pub(crate) const RETURN_TO_FIELD: &str = "return-to";
 
 /// The `Content-Security-Policy` to send with [`error_page`].
@@ -25,8 +26,8 @@ pub(crate) const RETURN_TO_FIELD: &str = "return-to";
 /// show itself. Nothing on the page can be clicked to a stranger's advantage.
 pub(crate) static ERROR_PAGE_POLICY: LazyLock<HeaderValue> = LazyLock::new(|| policy("form-action 'none'"));
 
-/// The `Content-Security-Policy` to send with [`password_page`].
-pub(crate) static PASSWORD_PAGE_POLICY: LazyLock<HeaderValue> =
+/// The `Content-Security-Policy` to send with [`password_page`] and [`notice_page`].
+pub(crate) static FORM_PAGE_POLICY: LazyLock<HeaderValue> =
     LazyLock::new(|| policy("form-action 'self'; frame-ancestors 'none'"));
 
 /// What is known of one failed request besides its code.
@@ -80,6 +81,27 @@ pub(crate) fn password_page(page: &PasswordPage<'_>) -> String {
     page.render().expect("writing to a string cannot fail, and no value of the template returns an error")
 }
 
+/// What the notice before an open Shared Connection needs to know.
+pub(crate) struct NoticePage<'a> {
+    /// The path that the form is posted to.
+    pub(crate) action: &'a str,
+    /// Path and query that the visitor asked for, handed back in [`RETURN_TO_FIELD`].
+    pub(crate) return_to: &'a str,
+    /// The owner's name for the printer.
+    pub(crate) printer_name: &'a str,
+    /// The service's own name.
+    pub(crate) domain: &'a str,
+    /// Where to report abuse.
+    pub(crate) abuse_contact: Option<&'a str>,
+}
+
+/// The page that says whose pages come next. It names the printer, which everybody who has the link may see anyway, and
+/// nobody's address.
+pub(crate) fn notice_page(page: &NoticePage<'_>) -> String {
+    let page = NoticeTemplate { page };
+    page.render().expect("writing to a string cannot fail, and no value of the template returns an error")
+}
+
 #[derive(Template)]
 #[template(path = "error.html")]
 struct ErrorTemplate<'a> {
@@ -96,6 +118,12 @@ struct PasswordTemplate<'a> {
     action: &'a str,
     return_to: &'a str,
     problem: Option<PasswordProblem>,
+}
+
+#[derive(Template)]
+#[template(path = "notice.html")]
+struct NoticeTemplate<'a> {
+    page: &'a NoticePage<'a>,
 }
 
 /// Its colours are also those of the site's stylesheet; a test of the site compares the two.
@@ -227,7 +255,7 @@ mod tests {
 
     #[test]
     fn pages_load_nothing_and_run_nothing() {
-        for html in [page_of(RelayError::PrinterOffline, Some(15)), password(Some(PasswordProblem::Wrong))] {
+        for html in [page_of(RelayError::PrinterOffline, Some(15)), password(Some(PasswordProblem::Wrong)), notice()] {
             let page = parse(&html);
             for node in page.descendants().filter(roxmltree::Node::is_element) {
                 assert!(
@@ -248,9 +276,11 @@ mod tests {
 
     #[test]
     fn policies_allow_the_style_that_the_pages_contain() {
-        for (html, policy) in
-            [(page_of(RelayError::Unknown, None), &ERROR_PAGE_POLICY), (password(None), &PASSWORD_PAGE_POLICY)]
-        {
+        for (html, policy) in [
+            (page_of(RelayError::Unknown, None), &ERROR_PAGE_POLICY),
+            (password(None), &FORM_PAGE_POLICY),
+            (notice(), &FORM_PAGE_POLICY),
+        ] {
             let page = parse(&html);
             let style = text_of(&page, "style");
             let hash = STANDARD.encode(Sha256::digest(style.as_bytes()));
@@ -284,6 +314,14 @@ mod tests {
             let page = parse(&html);
             let way_back = page.descendants().find(|node| node.attribute("name") == Some(RETURN_TO_FIELD));
             prop_assert_eq!(way_back.and_then(|node| node.attribute("value")), Some(text.as_str()));
+            let notice = |text| notice_page(&NoticePage {
+                action: text,
+                return_to: text,
+                printer_name: text,
+                domain: text,
+                abuse_contact: Some(text),
+            });
+            prop_assert_eq!(shape(&notice(&text)), shape(&notice("")));
         }
     }
 
@@ -298,6 +336,16 @@ mod tests {
 
     fn password(problem: Option<PasswordProblem>) -> String {
         password_page(&PasswordPage { action: "/unlock", return_to: "/webcam/?a=1&b=2", problem })
+    }
+
+    fn notice() -> String {
+        notice_page(&NoticePage {
+            action: "/go-on",
+            return_to: "/webcam/?a=1&b=2",
+            printer_name: "Ada's printer",
+            domain: "spoolway.example",
+            abuse_contact: Some("abuse@spoolway.example"),
+        })
     }
 
     /// The templates keep to the part of HTML that is XML too, so that a strict parser can vouch for them.

@@ -17,18 +17,23 @@ use crate::pages::{self, PasswordPage, PasswordProblem};
 use crate::relay::Relay;
 use crate::respond::{method_not_allowed, plain_response};
 
-/// The one path of a Shared Connection that is not the printer's.
+/// One of the two paths of a Shared Connection that are not the printer's.
 pub const PATH: &str = "/.spoolway/password";
 /// Paths that are not the printer's begin with it.
 const OWN_PATHS: &str = "/.spoolway/";
 /// A form with two fields.
-const MAX_FORM: usize = 16 * 1024;
+pub(crate) const MAX_FORM: usize = 16 * 1024;
 
 /// Sends a browser to the page, to come back to `uri` from it.
 pub(crate) fn redirect_to(uri: &Uri) -> Response<RelayBody> {
+    redirect_to_page(PATH, uri)
+}
+
+/// Sends a browser to the page at `path`, to come back to `uri` from it.
+pub(crate) fn redirect_to_page(path: &str, uri: &Uri) -> Response<RelayBody> {
     let target = uri.path_and_query().map_or("/", |target| target.as_str());
     let target = utf8_percent_encode(target, NON_ALPHANUMERIC);
-    see_other(&format!("{PATH}?{}={target}", pages::RETURN_TO_FIELD))
+    see_other(&format!("{path}?{}={target}", pages::RETURN_TO_FIELD))
 }
 
 impl Relay {
@@ -80,11 +85,15 @@ impl Relay {
 }
 
 fn page(return_to: &str, problem: Option<PasswordProblem>) -> Response<RelayBody> {
-    let page = pages::password_page(&PasswordPage { action: PATH, return_to, problem });
+    form_page(pages::password_page(&PasswordPage { action: PATH, return_to, problem }))
+}
+
+/// A page of ours with a form, at a printer's host.
+pub(crate) fn form_page(page: String) -> Response<RelayBody> {
     let mut response = Response::new(RelayBody::Full(Bytes::from(page)));
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
-    headers.insert(header::CONTENT_SECURITY_POLICY, pages::PASSWORD_PAGE_POLICY.clone());
+    headers.insert(header::CONTENT_SECURITY_POLICY, pages::FORM_PAGE_POLICY.clone());
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("same-origin"));

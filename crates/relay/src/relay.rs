@@ -15,6 +15,7 @@ use crate::body::SiteHandler;
 use crate::changes;
 use crate::link::Link;
 use crate::live::LivePrinters;
+use crate::notice_page::Notice;
 use crate::owner_door::VisitCache;
 use crate::owner_views::OwnerViews;
 use crate::sessions::{SWEEP_INTERVAL, Sessions};
@@ -42,6 +43,8 @@ pub struct RelayOptions {
     pub site: SiteHandler,
     /// Proxies that may say who their visitor is.
     pub trusted_proxies: Vec<IpNet>,
+    /// What browsers are shown before the first page of an open Shared Connection, if anything.
+    pub notice: Option<Notice>,
     /// How long visitors may take.
     pub timeouts: Timeouts,
     /// Until then names and keys that the store does not know are not said to be unknown.
@@ -58,6 +61,7 @@ pub struct Relay {
     pub(crate) share_openings: ShareOpenings,
     pub(crate) site: SiteHandler,
     pub(crate) trusted_proxies: Vec<IpNet>,
+    pub(crate) notice: Option<Notice>,
     pub(crate) timeouts: Timeouts,
     pub(crate) access: Access,
     pub(crate) sessions: Arc<Sessions>,
@@ -86,6 +90,7 @@ impl Relay {
             share_openings: ShareOpenings::default(),
             site: options.site,
             trusted_proxies: options.trusted_proxies,
+            notice: options.notice,
             timeouts: options.timeouts,
             webcams: WebcamMeters::default(),
             going_down: CancellationToken::new(),

@@ -85,6 +85,16 @@ pub(crate) fn is_navigation<B>(request: &Request<B>) -> bool {
     }
 }
 
+/// Whether a person's browser asks for a page of a window's own. Frames are left out: the address that a person sees is
+/// that of the page around them.
+pub(crate) fn is_page_in_a_window<B>(request: &Request<B>) -> bool {
+    let is = |name: &str, wanted: &str| request.headers().get(name).is_none_or(|value| value == wanted);
+    *request.method() == Method::GET
+        && names_html(request.headers())
+        && is("sec-fetch-mode", "navigate")
+        && is("sec-fetch-dest", "document")
+}
+
 fn names_html(headers: &HeaderMap) -> bool {
     let mut values = headers.get_all(header::ACCEPT).iter();
     values.any(|accept| accept.to_str().is_ok_and(|accept| accept.to_ascii_lowercase().contains("text/html")))

@@ -22,6 +22,7 @@ use crate::grant::{Entrance, Grant};
 use crate::headers::Visitor;
 use crate::live::Surface;
 use crate::metrics;
+use crate::notice_page;
 use crate::passage::{Passage, webcam_limit};
 use crate::password_page;
 use crate::relay::Relay;
@@ -203,6 +204,10 @@ impl Relay {
             let page = self.handle_password_page(request, &connection, &incident.visitor).await;
             return Ok(Admission::Answered(page));
         }
+        if kind == ConnectionKind::Shared && request.uri().path() == notice_page::PATH {
+            let page = self.handle_notice_page(request, &connection, &incident.visitor).await;
+            return Ok(Admission::Answered(page));
+        }
         let claim = Claim {
             headers: request.headers(),
             uri: request.uri(),
@@ -211,6 +216,9 @@ impl Relay {
             address,
         };
         match self.access.admit(connection, claim, now).await {
+            Ok(Admitted { connection, .. }) if self.must_show_notice(&connection, &request, incident.is_websocket) => {
+                Ok(Admission::Answered(notice_page::redirect_to(request.uri())))
+            }
             Ok(Admitted { connection, used_authorization }) => {
                 if kind == ConnectionKind::Shared {
                     self.note_share_opened(&connection, address);

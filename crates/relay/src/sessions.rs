@@ -251,6 +251,7 @@ mod tests {
             kind: ConnectionKind::Shared,
             label: Label::generate(),
             printer: PrinterId::generate(),
+            printer_name: "Printer".to_owned(),
             account: AccountId::generate(),
             app_name: None,
             expires_at,

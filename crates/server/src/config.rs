@@ -21,7 +21,7 @@ use web::{SignUp, SiteSettings};
 pub const DEFAULT_LISTEN: &str = "127.0.0.1:8080";
 
 /// Every key, for telling a misspelt one.
-const KEYS: [&str; 25] = [
+const KEYS: [&str; 26] = [
     "listen",
     "domain",
     "printers_domain",
@@ -38,6 +38,7 @@ const KEYS: [&str; 25] = [
     "allow_private_targets",
     "abuse_contact",
     "unknown_names_temporary_until",
+    "shared_notice",
     "smtp.url",
     "smtp.from",
     "oidc.name",
@@ -72,6 +73,10 @@ pub struct ConfigFlags {
     #[arg(long, value_name = "ADDR")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub metrics_listen: Option<String>,
+    /// Whether browsers are told whose printer it is before they see an open Shared Connection [default: true]
+    #[arg(long, value_name = "BOOLEAN")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shared_notice: Option<bool>,
 }
 
 /// A configuration that the service can start with.
@@ -97,6 +102,8 @@ pub struct Config {
     pub max_connections: Option<usize>,
     /// Connections from one address.
     pub max_connections_per_address: usize,
+    /// Whether browsers are told whose printer it is before they see an open Shared Connection.
+    pub shared_notice: bool,
     /// How long visitors may take; no setting, but for tests.
     pub timeouts: Timeouts,
     /// The operator's choices about the site.
@@ -159,6 +166,8 @@ impl Config {
         if reader.mistakes.is_empty() { Ok(config) } else { Err(reader.mistakes) }
     }
 }
+
+mod tables;
 
 struct Reader {
     figment: Figment,
@@ -262,6 +271,7 @@ impl Reader {
         let max_connections_per_address =
             self.get("max_connections_per_address", "a number of connections").unwrap_or(DEFAULT_PER_ADDRESS);
         let site = self.site();
+        let shared_notice = self.get("shared_notice", "`true` or `false`").unwrap_or(true);
         let mailer = self.mailer();
         let provider = self.provider();
         let tls = self.tls();
@@ -289,6 +299,7 @@ impl Reader {
             metrics_listen,
             max_connections,
             max_connections_per_address,
+            shared_notice,
             timeouts: Timeouts::default(),
             site,
             mailer,
@@ -344,64 +355,6 @@ impl Reader {
         }
     }
 
-    fn mailer(&mut self) -> Option<Mailer> {
-        let url: Option<String> = self.get("smtp.url", "a URL like `smtps://user:password@mail.example.org`");
-        let from: Option<String> = self.get("smtp.from", "a sender like `Spoolway <printers@example.org>`");
-        match (url, from) {
-            (None, None) => None,
-            (Some(url), Some(from)) => match Mailer::new(&url, &from) {
-                Ok(mailer) => Some(mailer),
-                Err(error) => {
-                    let key = if matches!(error, web::mail::MailError::From(_)) { "smtp.from" } else { "smtp.url" };
-                    self.mistake(key, format!("{error}; no mail could be sent"));
-                    None
-                }
-            },
-            (Some(_), None) => {
-                self.mistake("smtp.from", "is missing beside `smtp.url`; mail needs a sender");
-                None
-            }
-            (None, Some(_)) => {
-                self.mistake("smtp.url", "is missing beside `smtp.from`; there is no server to send mail with");
-                None
-            }
-        }
-    }
-
-    fn provider(&mut self) -> Option<ProviderSettings> {
-        let keys = ["oidc.issuer", "oidc.client_id", "oidc.client_secret"];
-        let values = keys.map(|key| self.get::<String>(key, "text"));
-        let name: Option<String> = self.get("oidc.name", "text");
-        match values {
-            [Some(issuer), Some(client_id), Some(client_secret)] => {
-                let is_url = issuer.starts_with("https://") || issuer.starts_with("http://");
-                if !is_url {
-                    self.mistake("oidc.issuer", "it is no `https://` URL; nobody could sign in with it");
-                }
-                Some(ProviderSettings {
-                    name: name.unwrap_or_else(|| "single sign-on".to_owned()),
-                    issuer,
-                    client_id,
-                    client_secret: model::Secret::new(client_secret),
-                })
-            }
-            [None, None, None] => {
-                if name.is_some() {
-                    self.mistake("oidc.name", "does nothing without `oidc.issuer`");
-                }
-                None
-            }
-            values => {
-                for (key, value) in keys.iter().zip(values) {
-                    if value.is_none() {
-                        self.mistake(key, "is missing; signing in with the other service needs all three");
-                    }
-                }
-                None
-            }
-        }
-    }
-
     fn networks(&mut self) -> Vec<IpNet> {
         let texts = self.texts("trusted_proxies", "a list of addresses like `[\"10.0.0.0/8\", \"::1\"]`");
         let mut networks = Vec::new();
@@ -417,36 +370,6 @@ impl Reader {
             }
         }
         networks
-    }
-
-    fn tls(&mut self) -> Option<(CertificateFiles, Option<SocketAddr>)> {
-        let certificate: Option<PathBuf> = self.get("tls.certificate", "the path of a PEM file");
-        let key: Option<PathBuf> = self.get("tls.key", "the path of a PEM file");
-        let listen = self.address("tls.listen");
-        match (certificate, key) {
-            (Some(certificate), Some(key)) => {
-                let files = CertificateFiles { certificate, key };
-                if let Err(error) = files.load() {
-                    let cause = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
-                    self.mistake("tls.certificate", format!("{error}: {cause}; no visitor could connect"));
-                }
-                Some((files, listen))
-            }
-            (None, None) => {
-                if listen.is_some() {
-                    self.mistake("tls.listen", "needs `tls.certificate` and `tls.key`; nobody could connect there");
-                }
-                None
-            }
-            (Some(_), None) => {
-                self.mistake("tls.key", "is missing beside `tls.certificate`; TLS needs both");
-                None
-            }
-            (None, Some(_)) => {
-                self.mistake("tls.certificate", "is missing beside `tls.key`; TLS needs both");
-                None
-            }
-        }
     }
 }
 

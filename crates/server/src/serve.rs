@@ -16,7 +16,7 @@ use relay::link::Link;
 use relay::live::LivePrinters;
 use relay::owner_views::OwnerViews;
 use relay::relay::LinkDirectory;
-use relay::{Authority, Relay, RelayOptions, SiteNames};
+use relay::{Authority, Notice, Relay, RelayOptions, SiteNames};
 use store::{DatabaseUrl, SiteAddress, Store, TokenPurpose};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -110,6 +110,7 @@ impl Service {
             owner_views: owner_views.clone(),
             site: site_handler(site),
             trusted_proxies: config.trusted_proxies.clone(),
+            notice: config.shared_notice.then(|| Notice { abuse_contact: config.site.abuse_contact.clone() }),
             timeouts: config.timeouts,
             unknown_until: config.site.unknown_until,
         });

@@ -132,6 +132,7 @@ fn read_record(
         kind: ConnectionKind::read(connection.kind),
         label: connection.label.parse().map_err(|_| damaged("connection.label"))?,
         printer: printer.id.parse().map_err(|_| damaged("printer.id"))?,
+        printer_name: printer.name,
         account: account.id.parse().map_err(|_| damaged("account.id"))?,
         app_name: connection.app_name.clone(),
         expires_at: connection.expires_at.map(from_milliseconds),

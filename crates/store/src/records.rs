@@ -51,6 +51,8 @@ pub struct ConnectionRecord {
     pub label: Label,
     /// The printer that it leads to.
     pub printer: PrinterId,
+    /// The owner's name for it.
+    pub printer_name: String,
     /// The printer's owner.
     pub account: AccountId,
     /// The app's name; none on Shared Connections.

@@ -111,6 +111,7 @@ impl TestService {
             metrics_listen: None,
             max_connections: None,
             max_connections_per_address: DEFAULT_PER_ADDRESS,
+            shared_notice: true,
             timeouts: Timeouts::default(),
             site: web::SiteSettings::default(),
             mailer: None,

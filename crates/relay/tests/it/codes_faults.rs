@@ -205,6 +205,7 @@ async fn serve_with(directory: LinkDirectory) -> (TestService, AppAccess, impl F
         directory,
         site: Box::new(|_| async { Response::new(relay::body::RelayBody::Empty) }.boxed()),
         trusted_proxies: Vec::new(),
+        notice: None,
         timeouts: Timeouts::default(),
         unknown_until: None,
     });

@@ -14,6 +14,7 @@ mod limits;
 mod limits_webcam;
 mod live;
 mod load;
+mod notice;
 mod owner_view;
 mod passage;
 mod passage_details;

@@ -68,6 +68,8 @@ fn certificates_that_cannot_be_read_are_a_mistake() {
 fn the_sites_settings_are_checked_as_well() {
     let config = load("sign_up = 'open'\nbeta_features = ['gadget-api']\npairing = false").unwrap();
     assert_eq!(config.site.sign_up, web::SignUp::Open);
+    assert!(config.shared_notice && !load("shared_notice = false").unwrap().shared_notice);
+    assert_eq!(mistaken_keys("shared_notice = 'perhaps'"), ["shared_notice"]);
     assert!(!config.site.pairing && config.site.beta_features == ["gadget-api"]);
     let keys = mistaken_keys(
         "sign_up = 'maybe'\npairing = 'yes'\nbeta_features = ['No Name']\n[smtp]\nurl = 'smtps://mail.example.org'\n\
