@@ -12,13 +12,14 @@ use crate::request_head::{HOP_BY_HOP, KEPT};
 
 const HOST: &str = "shared-abc.d.example:8443";
 /// Would outlive or leave the printer's own host, or would be taken for the service's word.
-const NOT_FOR_VISITORS: [&str; 6] = [
+const NOT_FOR_VISITORS: [&str; 7] = [
     "x-spoolway-error",
     "spoolway-agent-failure",
     "spoolway-upgraded",
     "alt-svc",
     "strict-transport-security",
     "service-worker-allowed",
+    "clear-site-data",
 ];
 
 /// A byte for scheme and version, then header lines.

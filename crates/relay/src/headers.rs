@@ -44,13 +44,19 @@ const FORGED: [&str; 15] = [
 const FORGED_PREFIXES: [&str; 5] = ["x-forwarded-", "x-original-", "x-spoolway-", wire::INTERNAL_PREFIX, "oe-"];
 
 /// Headers of a printer that would outlive or leave its own host, and what only services and agents say to each other.
-const NOT_FOR_VISITORS: [HeaderName; 6] = [
+///
+/// A service worker's scope never leaves its host, which belongs to one connection alone. Without
+/// `Service-Worker-Allowed` it does not leave its script's folder either, so that a file which somebody stored on the
+/// printer does not come to answer for the printer's pages. `Clear-Site-Data` can name the cookies of the whole
+/// registrable domain, the site's among them.
+const NOT_FOR_VISITORS: [HeaderName; 7] = [
     HeaderName::from_static(wire::ERROR_HEADER),
     HeaderName::from_static(wire::AGENT_FAILURE_HEADER),
     HeaderName::from_static(wire::UPGRADED_HEADER),
     header::ALT_SVC,
     header::STRICT_TRANSPORT_SECURITY,
     HeaderName::from_static("service-worker-allowed"),
+    HeaderName::from_static("clear-site-data"),
 ];
 
 /// Who makes a request, and how it reached us.
@@ -192,6 +198,18 @@ pub(crate) fn prepare_response(headers: &mut HeaderMap, visitor: &Visitor, versi
     if version == Version::HTTP_2 {
         headers.remove(header::TRAILER);
     }
+}
+
+/// Whether a browser asks for the script of a service worker; pages cannot set this header (Service Workers §4.2).
+pub(crate) fn asks_for_worker(headers: &HeaderMap) -> bool {
+    headers.get("service-worker").is_some_and(|value| value == "script")
+}
+
+/// Lets a browser ask again each time it looks for a newer worker. A page may have it look into its cache instead, and a
+/// revocation would not end the worker for a day.
+pub(crate) fn keep_worker_fresh(headers: &mut HeaderMap) {
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    headers.remove(header::EXPIRES);
 }
 
 /// Software behind a proxy makes URLs of the host that it was asked for, often with the wrong scheme or with its own

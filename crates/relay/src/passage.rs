@@ -55,6 +55,7 @@ impl Relay {
     ) -> Result<Response<RelayBody>, Failure> {
         let limits = passage.grant.limits();
         let (version, is_head) = (request.version(), request.method() == Method::HEAD);
+        let is_for_worker = headers::asks_for_worker(request.headers());
         let response = if passage.is_for_agents_camera(&request) {
             camera_response(request.uri(), link, &guard).await?
         } else {
@@ -95,6 +96,9 @@ impl Relay {
             return Err(RelayError::DownloadTooLarge.into());
         }
         headers::prepare_response(&mut parts.headers, &incident.visitor, version);
+        if is_for_worker {
+            headers::keep_worker_fresh(&mut parts.headers);
+        }
         allow_any_origin(&mut parts.headers, passage.grant.entrance());
         parts.version = version;
         let body = if has_body {

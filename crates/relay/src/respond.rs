@@ -1,7 +1,7 @@
 //! The one place where a failure becomes a response, on printers' hosts and in the site's App APIs alike.
 
 use bytes::Bytes;
-use http::header::{self, HeaderMap, HeaderValue};
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Response, StatusCode, Version};
 use hyper::ext::ReasonPhrase;
 use model::{RelayError, RequestId, wire};
@@ -10,6 +10,15 @@ use serde::Serialize;
 use crate::authority::{Host, SiteNames};
 use crate::body::RelayBody;
 use crate::pages;
+
+/// Ends what a printer's pages left in a browser and what would outlive a revocation: a service worker, which may answer
+/// in the printer's stead for ever, its caches, and the browser's own.
+///
+/// It goes with every such failure and not with pages alone, because a worker keeps pages from asking us; what
+/// still gets here is the browser's own look for a newer worker. Without `"cookies"`: a browser would clear those of
+/// the whole registrable domain, and with them the site's. A dead host's cookies go nowhere, since labels are never
+/// issued twice.
+const CLEAR_SITE_DATA: HeaderName = HeaderName::from_static("clear-site-data");
 
 /// What a response to a failed request depends on, taken from the request before it is consumed.
 #[derive(Clone, Debug)]
@@ -21,6 +30,9 @@ pub struct Asker {
     wants_page: bool,
     wants_plain_status: bool,
     is_app_host: bool,
+    /// The failure that says that the host leads nowhere any more: of owners' views nothing is remembered once their
+    /// printer is removed. The site's own host never ends.
+    end_of_host: Option<RelayError>,
     is_http1: bool,
     is_upgrade: bool,
 }
@@ -43,6 +55,11 @@ impl Asker {
             wants_page: prefers_html(&parts.headers),
             wants_plain_status: plain_header || plain_query,
             is_app_host: matches!(host, Host::App(_)),
+            end_of_host: match host {
+                Host::App(_) | Host::Shared(_) => Some(RelayError::ConnectionRevoked),
+                Host::Owner(_) => Some(RelayError::ConnectionNotFound),
+                Host::Site | Host::Foreign => None,
+            },
             is_http1: parts.version < Version::HTTP_2,
             is_upgrade: parts.headers.contains_key(header::UPGRADE),
         }
@@ -143,9 +160,8 @@ pub fn failure_response(failure: Failure, asker: &Asker, names: &SiteNames) -> R
     } else {
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     }
-    if error == RelayError::ConnectionRevoked && asker.wants_page {
-        // A printer's page may have left a service worker or a cache behind that would outlive the revocation.
-        headers.insert("clear-site-data", HeaderValue::from_static("\"cache\", \"storage\""));
+    if asker.end_of_host == Some(error) {
+        headers.insert(CLEAR_SITE_DATA, HeaderValue::from_static("\"cache\", \"storage\""));
     }
     if asker.is_app_host {
         headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
@@ -209,7 +225,36 @@ pub(crate) fn prefers_html(headers: &HeaderMap) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use model::Label;
+
     use super::*;
+
+    #[test]
+    fn a_browser_clears_a_host_that_has_ended_and_never_the_site() {
+        let domain: crate::Authority = "spoolway.example".parse().expect("a valid name");
+        let names = SiteNames { scheme: "https".to_owned(), domain: domain.clone(), printers_domain: domain };
+        let label = Label::generate();
+        for (host, end) in [
+            (Host::App(label.clone()), Some(RelayError::ConnectionRevoked)),
+            (Host::Shared(label.clone()), Some(RelayError::ConnectionRevoked)),
+            (Host::Owner(label), Some(RelayError::ConnectionNotFound)),
+            (Host::Site, None),
+        ] {
+            for accept in ["text/html", "*/*"] {
+                let request = http::Request::get("/").header(header::ACCEPT, accept).body(()).expect("a valid request");
+                let asker = Asker::new(&request.into_parts().0, &host, RequestId::generate(), false);
+                for error in RelayError::ALL {
+                    let response = failure_response(error.into(), &asker, &names);
+                    let cleared = response.headers().get(CLEAR_SITE_DATA);
+                    assert_eq!(cleared.is_some(), end == Some(error), "{error} at {host:?}");
+                    assert!(
+                        cleared.is_none_or(|value| value == "\"cache\", \"storage\""),
+                        "cookies of other hosts stay"
+                    );
+                }
+            }
+        }
+    }
 
     #[test]
     fn a_page_is_sent_only_where_html_is_named_and_preferred() {

@@ -314,6 +314,7 @@ fn a_printer_cannot_speak_for_the_service_or_beyond_its_host() {
         line("alt-svc", "h3=\":443\""),
         line("strict-transport-security", "max-age=1"),
         line("service-worker-allowed", "/"),
+        line("clear-site-data", "\"cookies\""),
         line("trailer", "x-sum"),
         line("etag", "\"1\""),
     ];

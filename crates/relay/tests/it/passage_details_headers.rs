@@ -243,6 +243,7 @@ async fn some_headers_of_a_printer_stay_with_it() {
             .header("strict-transport-security", "max-age=99999999; includeSubDomains")
             .header("alt-svc", "h3=\":443\"")
             .header("service-worker-allowed", "/")
+            .header("clear-site-data", "\"cookies\"")
             .header("x-spoolway-error", "604")
             .header("spoolway-agent-failure", "internal")
             .header("www-authenticate", "Basic realm=\"printer\"")
@@ -259,6 +260,7 @@ async fn some_headers_of_a_printer_stay_with_it() {
             "strict-transport-security",
             "alt-svc",
             "service-worker-allowed",
+            "clear-site-data",
             "x-spoolway-error",
             "spoolway-agent-failure",
         ] {
@@ -266,6 +268,28 @@ async fn some_headers_of_a_printer_stay_with_it() {
         }
         assert_eq!(exchange.header("www-authenticate"), "Basic realm=\"printer\"");
         assert_eq!(exchange.header("content-security-policy"), "default-src 'self'");
+    }
+}
+
+/// A worker is looked for anew at every visit, so that a revocation finds it; scripts of pages may be kept.
+#[tokio::test]
+async fn a_workers_script_is_not_kept() {
+    let origin = Origin::start(|_| async {
+        Response::builder()
+            .header("cache-control", "public, max-age=31536000, immutable")
+            .header("expires", "Thu, 01 Jan 2099 00:00:00 GMT")
+            .body(full("worker"))
+            .unwrap()
+    })
+    .await;
+    let rig = Rig::start(origin.address()).await;
+    for protocol in Protocol::ALL {
+        let worker = rig.get(protocol, "/worker.js", &[("service-worker", "script")]).await;
+        assert_eq!((worker.text().as_str(), worker.header("cache-control")), ("worker", "no-cache"));
+        assert!(!worker.headers.contains_key("expires"));
+        let script = rig.get(protocol, "/worker.js", &[]).await;
+        assert_eq!(script.header("cache-control"), "public, max-age=31536000, immutable");
+        assert!(script.headers.contains_key("expires"));
     }
 }
 
