@@ -17,6 +17,8 @@ use web::mail::Mailer;
 use web::oidc::ProviderSettings;
 use web::{SignUp, SiteSettings};
 
+use crate::names_check::{self, NameWarning, Resolve};
+
 /// Where the service listens unless told otherwise.
 pub const DEFAULT_LISTEN: &str = "127.0.0.1:8080";
 
@@ -157,6 +159,12 @@ impl Config {
     /// As [`Config::load`].
     pub fn parse(text: &str) -> Result<Self, Vec<Mistake>> {
         Self::read(Figment::from(Toml::string(text)))
+    }
+
+    /// What DNS says about the names that were set; nothing is asked about this machine's own.
+    pub async fn check_names(&self, resolve: Resolve<'_>) -> Vec<NameWarning> {
+        let Some(domain) = &self.domain else { return Vec::new() };
+        names_check::check(domain, self.printers_domain.as_ref().unwrap_or(domain), resolve).await
     }
 
     fn read(figment: Figment) -> Result<Self, Vec<Mistake>> {

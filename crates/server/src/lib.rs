@@ -3,6 +3,7 @@
 
 pub mod admin;
 pub mod config;
+pub mod names_check;
 pub mod serve;
 
 mod demo;

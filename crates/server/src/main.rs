@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use server::admin::{self, AdminCommand, Console};
 use server::config::{Config, ConfigFlags, Mistake};
-use server::serve;
+use server::{names_check, serve};
 
 /// Reach your 3D printers from anywhere: the service
 #[derive(Parser)]
@@ -37,7 +37,7 @@ enum Command {
 
 #[derive(Subcommand)]
 enum ConfigCommand {
-    /// Explain each mistake by its key and consequence
+    /// Explain each mistake by its key and consequence, and where its names lead
     Check {
         #[command(flatten)]
         flags: ConfigFlags,
@@ -58,8 +58,11 @@ async fn main() -> ExitCode {
             Err(mistakes) => print_mistakes(&mistakes),
         },
         Command::Config(ConfigCommand::Check { flags }) => match Config::load(&flags) {
-            Ok(_) => {
+            Ok(config) => {
                 println!("the configuration is good");
+                for warning in config.check_names(&names_check::system_resolver).await {
+                    eprintln!("warning: {warning}");
+                }
                 ExitCode::SUCCESS
             }
             Err(mistakes) => print_mistakes(&mistakes),

@@ -29,7 +29,7 @@ use web::passkeys::Passkeys;
 use web::{Readiness, ReadyCheck, SiteState};
 
 use crate::config::Config;
-use crate::{demo, telemetry};
+use crate::{demo, names_check, telemetry};
 
 /// Open requests get this long at the end.
 const GRACE: Duration = Duration::from_secs(30);
@@ -166,6 +166,13 @@ pub async fn run(config: Config, with_demo: bool) -> anyhow::Result<()> {
         let address = telemetry::serve_metrics(address).await?;
         say(format_args!("metrics on http://{address}/metrics"));
     }
+    let names = config.clone();
+    // Beside the start, because a resolver may be slow, or not there yet.
+    tokio::spawn(async move {
+        for warning in names.check_names(&names_check::system_resolver).await {
+            tracing::warn!("{warning}");
+        }
+    });
     let service = if with_demo { demo::start_service(&config).await? } else { Service::start(&config).await? };
     let scheme = if config.tls.is_some() && service.tls_address.is_none() { "https" } else { "http" };
     if let Some(address) = service.tls_address {
