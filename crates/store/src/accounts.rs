@@ -136,6 +136,7 @@ pub(crate) async fn insert_account(
         is_admin: Set(new.is_admin),
         email_verified_at: Set(new.is_verified.then(|| to_milliseconds(now))),
         totp_secret: Set(None),
+        totp_sealed: Set(None),
         totp_confirmed_at: Set(None),
         totp_last_step: Set(None),
     })

@@ -42,6 +42,7 @@ mod prune;
 mod records;
 mod registered_apps;
 mod roles;
+mod sealing;
 mod sessions;
 mod site;
 mod store;

@@ -37,8 +37,8 @@ pub struct LoginRecord {
 /// A second factor from which codes are computed.
 #[derive(Clone, PartialEq, Eq)]
 pub struct TotpRecord {
-    /// The shared secret.
-    pub secret: Vec<u8>,
+    /// The shared secret; none if the key that it was sealed with is not here any more, and only recovery codes work.
+    pub secret: Option<Vec<u8>>,
     /// The time step of the last code that was accepted.
     pub last_step: Option<u64>,
 }
@@ -98,13 +98,15 @@ impl Store {
             .count(&self.reader)
             .await
             .attempt("look up an account's passkeys")?;
+        let account = stored(&row.id, "account.id")?;
+        let totp = row.totp_sealed.filter(|_| row.totp_confirmed_at.is_some()).map(|sealed| TotpRecord {
+            secret: self.sealing.open(&account, &sealed),
+            last_step: read_step(row.totp_last_step),
+        });
         Ok(LoginRecord {
-            account: stored(&row.id, "account.id")?,
+            account,
             password: read_password(row.password_hash)?,
-            totp: match (row.totp_secret, row.totp_confirmed_at) {
-                (Some(secret), Some(_)) => Some(TotpRecord { secret, last_step: read_step(row.totp_last_step) }),
-                _ => None,
-            },
+            totp,
             is_admin: row.is_admin,
             has_passkeys: n_passkeys > 0,
         })

@@ -5,14 +5,15 @@ use std::fs::{self, OpenOptions};
 use std::io;
 use std::ops::Deref;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use sea_orm::sea_query::ExprTrait;
 use sea_orm::sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sea_orm::sqlx::{self, ConnectOptions};
 use sea_orm::{
-    ActiveValue::Set, ColumnTrait, DatabaseConnection, DatabaseTransaction, DbErr, EntityTrait, QueryFilter,
-    RuntimeErr, SqliteTransactionMode, SqlxSqliteConnector, TransactionOptions, TransactionTrait,
+    ActiveValue::Set, ColumnTrait, ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbErr, EntityTrait,
+    QueryFilter, RuntimeErr, SqliteTransactionMode, SqlxSqliteConnector, TransactionOptions, TransactionTrait,
 };
 use sea_orm_migration::{MigratorTrait, SchemaManager, seaql_migrations};
 use tracing::log::LevelFilter;
@@ -22,6 +23,7 @@ use crate::entity::{change, change_counter};
 use crate::error::{Attempt, StoreError};
 use crate::migration::Migrator;
 use crate::records::ChangeSubject;
+use crate::sealing::SealingKey;
 use crate::time::to_milliseconds;
 
 /// The database. Clones share its connections.
@@ -31,6 +33,7 @@ pub struct Store {
     pub(crate) reader: DatabaseConnection,
     /// Writes queue here, in order, before they queue for the database's own lock, which is not fair.
     writer: DatabaseConnection,
+    pub(crate) sealing: Arc<SealingKey>,
 }
 
 /// SQLite reads on one thread per connection. A lookup takes some ten microseconds, so a few of them saturate a small
@@ -46,7 +49,7 @@ const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
 impl Store {
     /// Opens the database, makes it if it is not there, and brings its layout up to date.
     ///
-    /// A new directory is readable by its owner only (0700), and so is the file (0600).
+    /// A new directory is readable by its owner only (0700), and so are the file (0600) and that of the key beside it.
     ///
     /// # Errors
     /// [`StoreError::NewerLayout`] if a newer version of the program has changed the layout.
@@ -55,6 +58,7 @@ impl Store {
             Location::Sqlite(path) => open_sqlite(path).await?,
         };
         store.migrate().await?;
+        store.seal_second_factors().await?;
         Ok(store)
     }
 
@@ -81,6 +85,11 @@ impl Store {
         };
         let transaction = self.writer.begin_with_options(options).await.attempt(attempted)?;
         Ok(Write { transaction, attempted })
+    }
+
+    /// Brings the log into the database and empties it, so that neither has what was overwritten.
+    pub(crate) async fn forget_what_was_overwritten(&self) -> Result<(), StoreError> {
+        self.writer.execute_unprepared("PRAGMA wal_checkpoint(TRUNCATE)").await.attempt("empty its log").map(drop)
     }
 
     async fn migrate(&self) -> Result<(), StoreError> {
@@ -180,7 +189,10 @@ impl Deref for Write {
 
 async fn open_sqlite(path: &Path) -> Result<Store, StoreError> {
     const ATTEMPTED: &str = "be opened";
-    prepare_file(path).map_err(|error| StoreError::Unavailable { attempted: ATTEMPTED, source: Box::new(error) })?;
+    let unavailable = |error| StoreError::Unavailable { attempted: ATTEMPTED, source: Box::new(error) };
+    prepare_file(path).map_err(unavailable)?;
+    let directory = path.parent().filter(|directory| !directory.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let sealing = SealingKey::of_directory(directory).map_err(unavailable)?;
     let options = SqliteConnectOptions::new()
         .filename(path)
         .busy_timeout(BUSY_TIMEOUT)
@@ -188,10 +200,12 @@ async fn open_sqlite(path: &Path) -> Result<Store, StoreError> {
         // In WAL mode, NORMAL would lose the last commits in a power cut.
         .synchronous(SqliteSynchronous::Full)
         .foreign_keys(true)
+        // What was deleted or replaced is overwritten, not only left to be used again.
+        .pragma("secure_delete", "ON")
         .log_statements(LevelFilter::Trace);
     let writer = connect(options.clone(), 1).await.attempt(ATTEMPTED)?;
     let reader = connect(options.pragma("query_only", "ON"), N_READERS).await.attempt(ATTEMPTED)?;
-    Ok(Store { reader, writer })
+    Ok(Store { reader, writer, sealing: Arc::new(sealing) })
 }
 
 /// Makes directory and file with tight permissions. SQLite gives its log files those of the database.

@@ -4,11 +4,12 @@ use std::time::SystemTime;
 
 use model::{AccountId, Secret, SecretHash};
 use sea_orm::sea_query::Condition;
-use sea_orm::{ActiveValue::Set, ColumnTrait, EntityTrait, PaginatorTrait, QueryFilter};
+use sea_orm::{ActiveValue::Set, ColumnTrait, EntityTrait, PaginatorTrait, QueryFilter, QuerySelect};
 
 use crate::entity::{account, recovery_code};
-use crate::error::{Attempt, StoreError};
+use crate::error::{Attempt, StoreError, stored};
 use crate::profile::{account_row, update_account};
+use crate::sealing::KEY_FILE;
 use crate::store::{Store, Write};
 use crate::time::to_milliseconds;
 
@@ -32,7 +33,7 @@ impl Store {
             return Err(StoreError::Invalid("the account has a second factor already"));
         }
         let columns = account::ActiveModel {
-            totp_secret: Set(Some(secret.to_vec())),
+            totp_sealed: Set(Some(self.sealing.seal(account, secret))),
             totp_last_step: Set(None),
             ..Default::default()
         };
@@ -40,13 +41,15 @@ impl Store {
         write.commit().await
     }
 
-    /// The secret of a second factor that was begun and not confirmed.
+    /// The secret of a second factor that was begun and not confirmed. None, too, if the key that it was sealed with is
+    /// not here any more.
     ///
     /// # Errors
     /// [`StoreError::NotFound`] if there is no such account.
     pub async fn pending_totp(&self, account: &AccountId) -> Result<Option<Vec<u8>>, StoreError> {
         let row = account_row(&self.reader, account, "look up a second factor").await?;
-        Ok(row.totp_secret.filter(|_| row.totp_confirmed_at.is_none()))
+        let sealed = row.totp_sealed.filter(|_| row.totp_confirmed_at.is_none());
+        Ok(sealed.and_then(|sealed| self.sealing.open(account, &sealed)))
     }
 
     /// Puts a second factor in force, because the owner has shown the code of `step`, and keeps the recovery codes.
@@ -64,7 +67,7 @@ impl Store {
         let step = stored_step(step)?;
         let write = self.write(ATTEMPTED).await?;
         let row = account_row(&*write, account, ATTEMPTED).await?;
-        if row.totp_secret.is_none() || row.totp_confirmed_at.is_some() {
+        if row.totp_sealed.is_none() || row.totp_confirmed_at.is_some() {
             return Err(StoreError::Invalid("no second factor was begun"));
         }
         let columns = account::ActiveModel {
@@ -145,7 +148,7 @@ impl Store {
         let write = self.write(ATTEMPTED).await?;
         account_row(&*write, account, ATTEMPTED).await?;
         let columns = account::ActiveModel {
-            totp_secret: Set(None),
+            totp_sealed: Set(None),
             totp_confirmed_at: Set(None),
             totp_last_step: Set(None),
             ..Default::default()
@@ -153,6 +156,48 @@ impl Store {
         update_account(&write, account, columns, ATTEMPTED).await?;
         replace_codes(&write, account, &[], ATTEMPTED).await?;
         write.commit().await
+    }
+}
+
+impl Store {
+    /// Seals what earlier versions kept in clear, and tells of what cannot be opened.
+    pub(crate) async fn seal_second_factors(&self) -> Result<(), StoreError> {
+        const ATTEMPTED: &str = "seal second factors";
+        let is_clear = account::Column::TotpSecret.is_not_null();
+        let n_clear = account::Entity::find().filter(is_clear.clone()).count(&self.reader).await.attempt(ATTEMPTED)?;
+        if n_clear > 0 {
+            let write = self.write(ATTEMPTED).await?;
+            for row in account::Entity::find().filter(is_clear).all(&*write).await.attempt(ATTEMPTED)? {
+                let account: AccountId = stored(&row.id, "account.id")?;
+                let Some(secret) = row.totp_secret else { continue };
+                let columns = account::ActiveModel {
+                    totp_secret: Set(None),
+                    totp_sealed: Set(Some(self.sealing.seal(&account, &secret))),
+                    ..Default::default()
+                };
+                update_account(&write, &account, columns, ATTEMPTED).await?;
+            }
+            write.commit().await?;
+            self.forget_what_was_overwritten().await?;
+            tracing::info!(n_clear, "sealed the secrets of second factors");
+        }
+        let sealed: Vec<Option<Vec<u8>>> = account::Entity::find()
+            .select_only()
+            .column(account::Column::TotpSealed)
+            .filter(account::Column::TotpSealed.is_not_null())
+            .into_tuple()
+            .all(&self.reader)
+            .await
+            .attempt(ATTEMPTED)?;
+        let n_lost = sealed.iter().flatten().filter(|sealed| !self.sealing.has_sealed(sealed)).count();
+        if n_lost > 0 {
+            tracing::error!(
+                n_lost,
+                "second factors were sealed with another key than `{KEY_FILE}`: their owners need a recovery code until \
+                 the right file is restored"
+            );
+        }
+        Ok(())
     }
 }
 

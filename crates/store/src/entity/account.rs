@@ -15,8 +15,10 @@ pub(crate) struct Model {
     pub(crate) created_at: i64,
     pub(crate) is_admin: bool,
     pub(crate) email_verified_at: Option<i64>,
-    /// In clear, because codes are computed from it: whoever reads the database has the second factor.
+    /// As earlier versions kept it, in clear; sealed as soon as the store is opened.
     pub(crate) totp_secret: Option<Vec<u8>>,
+    /// Sealed with the key beside the database, because codes are computed from it.
+    pub(crate) totp_sealed: Option<Vec<u8>>,
     /// Set once the owner has shown a code; until then sign-ins do not ask for one.
     pub(crate) totp_confirmed_at: Option<i64>,
     /// The time step of the last code that was accepted, because each works once.

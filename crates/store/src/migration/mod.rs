@@ -8,6 +8,7 @@ use sea_orm_migration::prelude::*;
 mod m0001_accounts_printers_connections;
 mod m0002_sign_in_roles_apps;
 mod m0003_live_link_use;
+mod m0004_sealed_second_factors;
 
 pub(crate) struct Migrator;
 
@@ -18,6 +19,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0001_accounts_printers_connections::Migration),
             Box::new(m0002_sign_in_roles_apps::Migration),
             Box::new(m0003_live_link_use::Migration),
+            Box::new(m0004_sealed_second_factors::Migration),
         ]
     }
 }

@@ -22,9 +22,9 @@ async fn a_new_data_directory_is_the_owner_s_alone() {
         names.push(file.file_name().into_string().unwrap());
     }
     names.sort();
-    assert_eq!(names, ["spoolway.db", "spoolway.db-shm", "spoolway.db-wal"]);
+    assert_eq!(names, ["spoolway.db", "spoolway.db-shm", "spoolway.db-wal", "spoolway.key"]);
     store.close().await;
-    assert_eq!(std::fs::read_dir(&directory).unwrap().count(), 1);
+    assert_eq!(std::fs::read_dir(&directory).unwrap().count(), 2);
 }
 
 #[tokio::test]

@@ -29,6 +29,7 @@ async fn take_back_to_the_first_layout(directory: &std::path::Path) {
         ("account", "is_admin"),
         ("account", "email_verified_at"),
         ("account", "totp_secret"),
+        ("account", "totp_sealed"),
         ("account", "totp_confirmed_at"),
         ("account", "totp_last_step"),
         ("printer", "owner_label"),

@@ -19,6 +19,7 @@ mod random_operations;
 mod random_tenants;
 mod records;
 mod roles;
+mod sealing;
 mod sign_in;
 mod story;
 mod support;

@@ -144,7 +144,8 @@ pub(crate) async fn second_factor(
         return Ok(Redirect::to("/sign-in").into_response());
     };
     let seconds = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-    let is_right = match totp::matching_step(&totp.secret, &code, seconds) {
+    let step = totp.secret.and_then(|secret| totp::matching_step(&secret, &code, seconds));
+    let is_right = match step {
         Some(step) => state.store.accept_totp_step(&waiting.account, step).await?,
         None => state.store.use_recovery_code(&waiting.account, &Secret::new(code.to_uppercase()), now).await?,
     };
