@@ -1,5 +1,27 @@
 //! The protocol of the plugin that owners already have on their printers, from the service's side.
 //!
-//! `tunnel.md` in what follows is the specification this crate was written from, by section.
+//! [`wire`] reads and writes messages. [`session`] is the state machine: which streams there are, what the plugin gets
+//! of a visitor's request, and what of its answers a visitor gets. [`handshake`] has who the plugin is and how it is
+//! accepted.
+//!
+//! The crate deliberately knows no socket, no clock, no key of the service's and no account. Its rules are those of a
+//! specification that is not part of the source, and is cited as `tunnel.md` by section.
 
+pub mod handshake;
+pub mod inflate;
+#[cfg(feature = "printer")]
+#[doc(hidden)]
+pub mod printer;
+pub mod session;
 pub mod wire;
+
+pub use handshake::{Acceptance, ChallengeAnswer, Introduction, PluginPrinterId, PluginVersion, Refusal};
+pub use inflate::{Dictionary, InflateError};
+pub use request::RequestError;
+pub use response::{ResponseError, ResponseHead};
+pub use session::{Event, Session, SessionOptions, StreamEnd, StreamId};
+
+mod latin1;
+mod location;
+mod request;
+mod response;

@@ -10,12 +10,12 @@ use serde_json::{Value, json};
 /// The messages that a service sends. The others come from plugins.
 const SENT_BY_THE_SERVICE: [&str; 2] = ["service->agent", "both"];
 
-pub fn data(name: &str) -> String {
+pub(crate) fn data(name: &str) -> String {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(name);
     fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-pub fn hex(text: &str) -> Vec<u8> {
+pub(crate) fn hex(text: &str) -> Vec<u8> {
     let digits: Vec<u8> = text.bytes().filter(u8::is_ascii_hexdigit).collect();
     digits
         .chunks(2)
@@ -24,17 +24,17 @@ pub fn hex(text: &str) -> Vec<u8> {
 }
 
 /// The bytes of an example.
-pub fn example(name: &str) -> Bytes {
+pub(crate) fn example(name: &str) -> Bytes {
     hex(&data(&format!("{name}.hex"))).into()
 }
 
 /// What an example says.
-pub fn description(name: &str) -> Value {
+pub(crate) fn description(name: &str) -> Value {
     serde_json::from_str(&data(&format!("{name}.json"))).expect("examples are JSON")
 }
 
 /// The part of a stream that an example is.
-pub fn stream(name: &str) -> StreamMessage {
+pub(crate) fn stream(name: &str) -> StreamMessage {
     match wire::decode(&example(name)).expect("examples are valid") {
         Message::Stream(stream) => *stream,
         other => panic!("{name} is {other:?}"),
@@ -88,7 +88,7 @@ fn what_the_service_sends_is_read_back_the_same() {
 }
 
 /// As the descriptions put it: the name of the table, and its fields.
-pub fn as_json(message: &Message) -> (&'static str, Value) {
+pub(crate) fn as_json(message: &Message) -> (&'static str, Value) {
     match message {
         Message::HandshakeSyn(syn) => (
             "HandshakeSyn",

@@ -1,2 +1,9 @@
 mod examples;
+mod handshake;
+mod model;
+mod no_reset;
+mod pair;
+mod requests;
+mod responses;
+mod websockets;
 mod wire;
