@@ -15,5 +15,13 @@ pub(crate) fn to_value(text: &str) -> Option<HeaderValue> {
     let bytes: Result<Vec<u8>, _> = text.chars().map(u8::try_from).collect();
     // Not from this library, then: as it stands.
     let bytes = bytes.unwrap_or_else(|_| text.as_bytes().to_vec());
-    HeaderValue::from_bytes(bytes.trim_ascii()).ok()
+    HeaderValue::from_bytes(without_blanks(&bytes)).ok()
+}
+
+/// Blanks around a value are not part of it (RFC 9110 §5.5); line breaks are none, and not forgiven.
+fn without_blanks(value: &[u8]) -> &[u8] {
+    let is_blank = |byte: &u8| *byte == b' ' || *byte == b'\t';
+    let start = value.iter().position(|byte| !is_blank(byte)).unwrap_or(value.len());
+    let end = value.iter().rposition(|byte| !is_blank(byte)).map_or(start, |last| last + 1);
+    value.get(start..end).unwrap_or_default()
 }

@@ -12,6 +12,10 @@ pub mod configuration;
 pub mod credentials;
 pub mod head_guard;
 pub mod http2_frames;
+pub mod octo_decompress;
+pub mod octo_frame;
+pub mod octo_response;
+pub mod octo_session;
 pub mod password_page;
 pub mod printer_address;
 pub mod request_head;
@@ -25,13 +29,17 @@ mod input;
 pub type Check = fn(&[u8]);
 
 /// All checks, by the name of their fuzz target and of their corpus.
-pub const ALL: [(&str, Check); 12] = [
+pub const ALL: [(&str, Check); 16] = [
     ("agent_messages", agent_messages::check),
     ("authority", authority::check),
     ("configuration", configuration::check),
     ("credentials", credentials::check),
     ("head_guard", head_guard::check),
     ("http2_frames", http2_frames::check),
+    ("octo_decompress", octo_decompress::check),
+    ("octo_frame", octo_frame::check),
+    ("octo_response", octo_response::check),
+    ("octo_session", octo_session::check),
     ("password_page", password_page::check),
     ("printer_address", printer_address::check),
     ("request_head", request_head::check),

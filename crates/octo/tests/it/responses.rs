@@ -168,6 +168,7 @@ fn unusable_heads_end_their_stream_and_no_other() {
     for (name, value) in [
         ("x", "a\r\nSet-Cookie: b"),
         ("x", "a\nb"),
+        ("x", "a\r\n"),
         ("x", "a\0b"),
         ("x y", "z"),
         ("", "z"),
