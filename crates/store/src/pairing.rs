@@ -34,6 +34,8 @@ const MAX_PRINTERS: u64 = 1000;
 pub struct NewPairing<'a> {
     /// What becomes the printer's key.
     pub key: &'a Secret,
+    /// The id that the printer is to have, where the agent's software names its printer itself.
+    pub printer: Option<PrinterId>,
     /// Name of the machine, as it says.
     pub host: String,
     /// The printer's software, as it says.
@@ -131,6 +133,7 @@ impl Store {
             code_hash: Set(code.hash().as_bytes().to_vec()),
             state: Set(State::Pending),
             printer_id: Set(None),
+            wanted_printer_id: Set(new.printer.as_ref().map(|printer| printer.as_str().to_owned())),
             host: Set(cut_foreign_text(&new.host)),
             software: Set(cut_foreign_text(&new.software)),
             software_version: Set(cut_foreign_text(&new.software_version)),
@@ -163,7 +166,8 @@ impl Store {
         }))
     }
 
-    /// Makes the agent that shows a code a new printer of an account; none if no agent waits with it.
+    /// Makes the agent that shows a code a new printer of an account; none if no agent waits with it, or the printer's
+    /// id is taken.
     ///
     /// # Errors
     /// [`StoreError::NotFound`] if there is no such account, [`StoreError::Full`] if it has too many printers.
@@ -191,7 +195,16 @@ impl Store {
         if n_printers >= MAX_PRINTERS {
             return Err(StoreError::Full("an account links at most 1000 printers"));
         }
-        let id = PrinterId::generate();
+        let id = match &row.wanted_printer_id {
+            None => PrinterId::generate(),
+            Some(wanted) => {
+                // Somebody else's by now: whoever comes with the wrong key is told so when it connects.
+                if printer::Entity::find_by_id(wanted).one(&*write).await.attempt(ATTEMPTED)?.is_some() {
+                    return Ok(None);
+                }
+                stored(wanted, "pairing.wanted_printer_id")?
+            }
+        };
         printer::Entity::insert(printer::ActiveModel {
             id: Set(id.as_str().to_owned()),
             account_id: Set(account.as_str().to_owned()),

@@ -13,6 +13,8 @@ pub(crate) struct Model {
     pub(crate) state: State,
     /// Set once it is linked.
     pub(crate) printer_id: Option<String>,
+    /// What the printer will be called; drawn when it is linked if nobody named one.
+    pub(crate) wanted_printer_id: Option<String>,
     pub(crate) host: String,
     pub(crate) software: String,
     pub(crate) software_version: String,

@@ -1,4 +1,4 @@
-//! The third layout: the secrets of second factors are sealed. What the second layout kept in clear is sealed when the
+//! The fourth layout: the secrets of second factors are sealed. What the second layout kept in clear is sealed when the
 //! store is opened, because a step has no key.
 
 use sea_orm_migration::prelude::*;

@@ -9,6 +9,7 @@ mod m0001_accounts_printers_connections;
 mod m0002_sign_in_roles_apps;
 mod m0003_live_link_use;
 mod m0004_sealed_second_factors;
+mod m0005_plugins;
 
 pub(crate) struct Migrator;
 
@@ -20,6 +21,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0002_sign_in_roles_apps::Migration),
             Box::new(m0003_live_link_use::Migration),
             Box::new(m0004_sealed_second_factors::Migration),
+            Box::new(m0005_plugins::Migration),
         ]
     }
 }

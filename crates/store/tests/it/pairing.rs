@@ -93,7 +93,7 @@ async fn agents_that_wait_are_bounded_in_number_and_size() {
         "INSERT INTO pairing
          WITH RECURSIVE n(i) AS (SELECT 2 UNION ALL SELECT i + 1 FROM n WHERE i < 10000)
          SELECT CAST(i AS BLOB), CAST(i AS BLOB), state, printer_id, host, software, software_version, agent_version,
-         lan_ip, address, created_at, expires_at FROM n, pairing",
+         lan_ip, address, created_at, expires_at, wanted_printer_id FROM n, pairing",
     )
     .await;
     let other = Secret::generate();
@@ -102,4 +102,27 @@ async fn agents_that_wait_are_bounded_in_number_and_size() {
     // Who waits already may ask for another code, and time makes room.
     store.start_pairing(pairing_of(&key), at(1)).await.unwrap();
     store.start_pairing(pairing_of(&other), at(900)).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_plugin_keeps_the_id_that_it_gave_its_printer() {
+    let Fresh { store, directory: _directory } = fresh().await;
+    let (ann, bob) = (add_account(&store, "ann@example.org").await, add_account(&store, "bob@example.org").await);
+    let id: model::PrinterId = "P".repeat(60).parse().unwrap();
+    let (first, second) = (Secret::new("a".repeat(80)), Secret::new("b".repeat(80)));
+    let wanting = |key| NewPairing { printer: Some(id.clone()), ..pairing_of(key) };
+    let code = store.start_pairing(wanting(&first), at(0)).await.unwrap();
+    let copy = store.start_pairing(wanting(&second), at(0)).await.unwrap();
+    assert_eq!(store.claim_pairing(code.as_str(), &ann, &name("Left"), at(1)).await.unwrap(), Some(id.clone()));
+    assert!(matches!(store.authenticate_agent(&id, &first).await.unwrap(), AgentAuth::Accepted { .. }));
+
+    // A copy of the installation with a key of its own, or somebody who knows the id.
+    assert_eq!(store.claim_pairing(copy.as_str(), &bob, &name("Mine"), at(2)).await.unwrap(), None);
+    assert_eq!(store.authenticate_agent(&id, &second).await.unwrap(), AgentAuth::WrongKey);
+    assert!(matches!(store.authenticate_agent(&id, &first).await.unwrap(), AgentAuth::Accepted { .. }));
+
+    // Given back, it can be somebody's again.
+    store.unlink_printer(&ann, &id, at(3)).await.unwrap();
+    assert_eq!(store.claim_pairing(copy.as_str(), &bob, &name("Mine"), at(4)).await.unwrap(), Some(id.clone()));
+    assert!(matches!(store.authenticate_agent(&id, &second).await.unwrap(), AgentAuth::Accepted { .. }));
 }

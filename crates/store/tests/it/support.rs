@@ -91,6 +91,7 @@ pub(crate) async fn link_printer(store: &Store, account: &AccountId) -> PrinterI
 pub(crate) fn pairing_of(key: &Secret) -> NewPairing<'_> {
     NewPairing {
         key,
+        printer: None,
         host: "garage".to_owned(),
         software: "octoprint".to_owned(),
         software_version: "1.11.3".to_owned(),

@@ -72,6 +72,7 @@ pub(crate) async fn start(
     };
     let pairing = NewPairing {
         key: &key,
+        printer: None,
         host: said.host,
         software: said.software,
         software_version: said.software_version,
