@@ -12,6 +12,8 @@ pub mod printer_url;
 pub mod virtual_printer;
 
 mod lan_address;
+mod platforms;
+mod print_control;
 mod software_client;
 
 pub use printer_url::{PrinterUrl, PrinterUrlError};

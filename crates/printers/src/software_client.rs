@@ -16,6 +16,7 @@ use tokio::time::timeout;
 
 use crate::PrinterUrl;
 use crate::connector::{ConnectError, PrinterConnector};
+use crate::platforms::CommandFailure;
 
 /// The longest answers are OctoPrint's settings with many plug-ins, some hundred kilobytes.
 pub(crate) const MAX_ANSWER: usize = 1024 * 1024;
@@ -40,6 +41,15 @@ pub(crate) enum AskError {
     TooLarge(PrinterUrl),
     #[error("`{0}` gives an answer that cannot be understood")]
     NotUnderstood(PrinterUrl),
+}
+
+impl From<AskError> for CommandFailure {
+    fn from(error: AskError) -> Self {
+        match error {
+            AskError::Connect(_) => Self::NotConnected(error.to_string()),
+            _ => Self::Failed(error.to_string()),
+        }
+    }
 }
 
 /// An answer, whole.

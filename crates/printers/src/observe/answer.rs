@@ -1,5 +1,7 @@
 //! What the service asks of the agent itself, and the answers.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body::Body;
@@ -8,15 +10,19 @@ use model::link::{KeyAnswer, KeyRequest};
 use model::printing::PrinterCommand;
 use model::wire;
 use thiserror::Error;
+use tokio::time::timeout;
 use tracing::{info, warn};
 use tunnel::agent_services::ServiceBody;
 use tunnel::agent_side::BoxError;
 
-use super::{Shared, moonraker, octoprint, virtual_printer};
+use super::Shared;
 use crate::cameras;
 use crate::detect::software;
-use crate::software_client::AskError;
+use crate::platforms::{CommandFailure, Outcome, PauseOrder};
+use crate::print_control::{self, PrintOrder};
 
+/// For OctoPrint to make a key and store it.
+const KEY_LIMIT: Duration = Duration::from_secs(15);
 /// A request for a key is a short JSON text.
 const MAX_REQUEST: usize = 4 * 1024;
 /// Of a text for people, cut so that a printer's page full of words does not travel.
@@ -24,34 +30,15 @@ const MAX_TEXT: usize = 500;
 /// Characters of an app's name; OctoPrint shows it in a list.
 const MAX_APP_NAME: usize = 100;
 
-/// Why a command was not carried out. The texts are for people.
-#[derive(Debug, Error)]
-pub(super) enum CommandFailure {
-    #[error("{0}")]
-    Refused(String),
-    #[error("this printer cannot do that, or it is not known how")]
-    Unsupported,
-    #[error("{0}")]
-    NotAnswered(String),
-}
-
-impl From<AskError> for CommandFailure {
-    fn from(error: AskError) -> Self {
-        Self::NotAnswered(error.to_string())
-    }
-}
-
 /// Why an app got no key.
 #[derive(Debug, Error)]
-pub(super) enum KeyFailure {
+enum KeyFailure {
     #[error("the printer's software is not OctoPrint")]
     NotOctoPrint,
     #[error("the app's name is missing or too long")]
     BadName,
     #[error("{0}")]
-    Refused(String),
-    #[error(transparent)]
-    NotAnswered(#[from] AskError),
+    Refused(#[from] CommandFailure),
 }
 
 pub(super) async fn answer<B>(shared: &Shared, request: Request<B>) -> Response<ServiceBody>
@@ -74,36 +61,44 @@ where
 }
 
 async fn command(shared: &Shared, name: &str) -> Response<ServiceBody> {
-    let Ok(command) = name.parse::<PrinterCommand>() else {
-        return text(StatusCode::NOT_IMPLEMENTED, &CommandFailure::Unsupported.to_string());
+    let outcome = match name.parse::<PrinterCommand>() {
+        Ok(command) => tell(shared, command).await,
+        Err(_) => Err(CommandFailure::NotSupported),
     };
-    let software = shared.status.borrow().software.clone();
-    let outcome = match software.as_str() {
-        software::OCTOPRINT => octoprint::command(shared, command).await,
-        software::MOONRAKER => moonraker::command(shared, command).await,
-        software::VIRTUAL => virtual_printer::command(shared, command).await,
-        _ => Err(CommandFailure::Unsupported),
-    };
-    shared.look.notify_one();
     let failure = match outcome {
         Ok(()) => {
-            info!("the printer was told {command}");
+            info!("the printer was told {name}");
             return text(StatusCode::NO_CONTENT, "");
         }
         Err(failure) => failure,
     };
-    warn!("the printer was told {command}, in vain: {failure}");
+    warn!("the printer was told {name:?}, in vain: {failure}");
     let status = match failure {
-        CommandFailure::Refused(_) => StatusCode::CONFLICT,
-        CommandFailure::Unsupported => StatusCode::NOT_IMPLEMENTED,
-        CommandFailure::NotAnswered(_) => StatusCode::BAD_GATEWAY,
+        CommandFailure::WrongState(_) | CommandFailure::BadArguments(_) => StatusCode::CONFLICT,
+        CommandFailure::NotSupported => StatusCode::NOT_IMPLEMENTED,
+        _ => StatusCode::BAD_GATEWAY,
     };
     text(status, &failure.to_string())
 }
 
+async fn tell(shared: &Shared, command: PrinterCommand) -> Outcome<()> {
+    let platform = shared.platform().ok_or(CommandFailure::NotSupported)?;
+    let publisher = &shared.context.publisher;
+    let order = match command {
+        PrinterCommand::Pause => PrintOrder::Pause(PauseOrder::PLAIN),
+        PrinterCommand::Resume => PrintOrder::Resume,
+        PrinterCommand::Cancel => PrintOrder::Cancel,
+        PrinterCommand::LightOn | PrinterCommand::LightOff => {
+            return print_control::switch_light(&platform, publisher, None, command == PrinterCommand::LightOn).await;
+        }
+    };
+    print_control::tell(&platform, publisher, &order).await
+}
+
 async fn camera(shared: &Shared, path: &str) -> Response<ServiceBody> {
     let Some((index, what)) = path.split_once('/') else { return text(StatusCode::NOT_FOUND, "") };
-    let source = index.parse::<usize>().ok().and_then(|index| shared.cameras.lock().get(index).cloned());
+    let source =
+        index.parse::<usize>().ok().and_then(|index| shared.context.publisher.cameras().into_iter().nth(index));
     let Some(source) = source else { return text(StatusCode::NOT_FOUND, "there is no such camera") };
     let outcome = match what {
         wire::SNAPSHOT => cameras::snapshot(&source, &shared.tls).await.map(|picture| {
@@ -130,7 +125,9 @@ async fn octoprint_key(shared: &Shared, body: Bytes) -> Response<ServiceBody> {
         if app.is_empty() || app.chars().count() > MAX_APP_NAME || app.chars().any(char::is_control) {
             return Err(KeyFailure::BadName);
         }
-        octoprint::application_key(shared, app).await
+        let platform = shared.platform().ok_or(KeyFailure::NotOctoPrint)?;
+        let made = timeout(KEY_LIMIT, platform.application_key(app)).await;
+        Ok(made.unwrap_or_else(|_| Err(CommandFailure::Failed("OctoPrint has not answered in time".to_owned())))?)
     };
     let failure = match outcome.await {
         Ok(key) => {
@@ -147,8 +144,8 @@ async fn octoprint_key(shared: &Shared, body: Bytes) -> Response<ServiceBody> {
     let status = match failure {
         KeyFailure::NotOctoPrint => StatusCode::NOT_IMPLEMENTED,
         KeyFailure::BadName => StatusCode::BAD_REQUEST,
-        KeyFailure::NotAnswered(AskError::Silent(_)) => StatusCode::GATEWAY_TIMEOUT,
-        KeyFailure::Refused(_) | KeyFailure::NotAnswered(_) => StatusCode::BAD_GATEWAY,
+        KeyFailure::Refused(CommandFailure::Failed(_)) => StatusCode::GATEWAY_TIMEOUT,
+        KeyFailure::Refused(_) => StatusCode::BAD_GATEWAY,
     };
     text(status, &failure.to_string())
 }

@@ -1,19 +1,13 @@
 //! What a printer is doing, found out from its software, and the few things that the service may ask of it: commands,
 //! pictures, a key for an app.
 //!
-//! Each kind of software has a module that turns its words into [`PrinterState`]; everything else is shared.
+//! Each kind of software is a [`Platform`](crate::platforms::Platform); everything that is the same for all is here.
 
 mod answer;
-mod moonraker;
-mod moonraker_objects;
-mod octoprint;
-mod octoprint_cameras;
 mod print_tracker;
-mod virtual_printer;
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use futures_util::FutureExt;
@@ -24,21 +18,16 @@ use model::Secret;
 use model::link::PrinterStatus;
 use model::printing::PrinterState;
 use parking_lot::Mutex;
-use tokio::sync::{Notify, watch};
-use tracing::warn;
+use tokio::sync::watch;
 use tunnel::agent_services::{AgentServices, ServiceBody};
 use tunnel::agent_side::BoxError;
 use tunnel::body::RecvBody;
 
-use self::print_tracker::PrintTracker;
+pub(crate) use self::print_tracker::{PrintTracker, write as keep_print};
 use crate::PrinterUrl;
-use crate::cameras::{CameraAddresses, CameraSource};
+use crate::cameras::CameraAddresses;
 use crate::connector::{ConnectError, PrinterConnector};
-use crate::detect::software;
-use crate::software_client::SoftwareClient;
-
-/// A printer on the same LAN answers at once or is not there.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+use crate::platforms::{self, CONNECT_TIMEOUT, Observed, Platform, PlatformContext, Publisher};
 
 /// How a printer is observed.
 #[derive(Clone, Debug, Default)]
@@ -58,17 +47,11 @@ pub struct Observer {
 }
 
 struct Shared {
-    client: SoftwareClient,
+    context: PlatformContext,
     tls: Arc<rustls::ClientConfig>,
-    addresses: CameraAddresses,
     status: watch::Receiver<PrinterStatus>,
-    state: watch::Sender<PrinterState>,
-    cameras: Mutex<Vec<CameraSource>>,
-    light: Mutex<Option<moonraker_objects::Light>>,
-    tracker: Mutex<PrintTracker>,
-    memory: Option<PathBuf>,
-    /// Somebody has told the printer something, and it will look different.
-    look: Notify,
+    /// `None` until it is known what the printer's software is.
+    platform: Mutex<Option<Arc<dyn Platform>>>,
 }
 
 impl Observer {
@@ -82,19 +65,13 @@ impl Observer {
         status: watch::Receiver<PrinterStatus>,
         options: ObserverOptions,
     ) -> Result<Self, ConnectError> {
-        let kept = options.memory.as_ref().and_then(|path| std::fs::read(path).ok());
-        let shared = Shared {
-            addresses: CameraAddresses::new(&target, options.camera_hosts),
-            client: SoftwareClient::new(PrinterConnector::new(target, tls, CONNECT_TIMEOUT)?, options.api_key),
-            tls: Arc::clone(tls),
-            status,
-            state: watch::Sender::new(PrinterState::default()),
-            cameras: Mutex::default(),
-            light: Mutex::default(),
-            tracker: Mutex::new(kept.map(|kept| PrintTracker::restore(&kept)).unwrap_or_default()),
-            memory: options.memory,
-            look: Notify::new(),
+        let context = PlatformContext {
+            addresses: Arc::new(CameraAddresses::new(&target, options.camera_hosts)),
+            connector: PrinterConnector::new(target, tls, CONNECT_TIMEOUT)?,
+            api_key: options.api_key,
+            publisher: Publisher::new(options.memory),
         };
+        let shared = Shared { context, tls: Arc::clone(tls), status, platform: Mutex::default() };
         Ok(Self { shared: Arc::new(shared) })
     }
 
@@ -104,16 +81,14 @@ impl Observer {
         let mut status = shared.status.clone();
         loop {
             let now = status.borrow_and_update().clone();
+            let platform = platforms::create(&now.software, shared.context.clone());
+            *shared.platform.lock() = platform.clone();
             let observing = async {
-                match now.software.as_str() {
-                    software::OCTOPRINT => octoprint::observe(shared).await,
-                    software::MOONRAKER => moonraker::observe(shared).await,
-                    software::VIRTUAL => virtual_printer::observe(shared).await,
-                    _ => {
-                        shared.publish(Observed::problem(&now.problem));
-                        std::future::pending().await
-                    }
+                match &platform {
+                    Some(platform) => platform.observe().await,
+                    None => shared.context.publisher.publish(Observed::not_connected(now.problem.clone())),
                 }
+                std::future::pending::<()>().await;
             };
             tokio::select! {
                 () = observing => {}
@@ -131,6 +106,12 @@ impl Observer {
     }
 }
 
+impl Shared {
+    fn platform(&self) -> Option<Arc<dyn Platform>> {
+        self.platform.lock().clone()
+    }
+}
+
 /// Waits until it is another software; `false` if nobody will say.
 async fn another_software(status: &mut watch::Receiver<PrinterStatus>, software: &str) -> bool {
     loop {
@@ -145,66 +126,11 @@ async fn another_software(status: &mut watch::Receiver<PrinterStatus>, software:
 
 impl AgentServices for Observer {
     fn state(&self) -> watch::Receiver<PrinterState> {
-        self.shared.state.subscribe()
+        self.shared.context.publisher.subscribe()
     }
 
     fn call(&self, request: Request<RecvBody>) -> BoxFuture<'static, Response<ServiceBody>> {
         let this = self.clone();
         async move { this.answer(request).await }.boxed()
-    }
-}
-
-/// What one look at a printer gave.
-#[derive(Debug, Default)]
-struct Observed {
-    /// Without cameras and print id, which are filled in.
-    state: PrinterState,
-    cameras: Vec<CameraSource>,
-    light: Option<moonraker_objects::Light>,
-}
-
-impl Observed {
-    /// It cannot be looked at.
-    fn problem(problem: &str) -> Self {
-        let state = PrinterState { problem: Some(problem.to_owned()), ..PrinterState::default() };
-        Self { state, ..Self::default() }
-    }
-}
-
-impl Shared {
-    fn publish(&self, observed: Observed) {
-        let Observed { mut state, mut cameras, light } = observed;
-        cameras.truncate(model::printing::MAX_PARTS);
-        state.cameras = cameras.iter().map(|source| source.camera.clone()).collect();
-        let mut state = state.bounded();
-        let kept = {
-            let mut tracker = self.tracker.lock();
-            tracker.handle_state(&mut state, SystemTime::now()).then(|| tracker.kept())
-        };
-        if let (Some(path), Some(kept)) = (&self.memory, kept)
-            && let Err(error) = print_tracker::write(path, &kept)
-        {
-            warn!(%error, "the print's id cannot be kept over a restart");
-        }
-        *self.cameras.lock() = cameras;
-        *self.light.lock() = light;
-        self.state.send_if_modified(|published| {
-            let changed = *published != state;
-            if published.problem != state.problem
-                && let Some(problem) = &state.problem
-            {
-                warn!("what the printer does is not known: {problem}");
-            }
-            *published = state;
-            changed
-        });
-    }
-
-    /// Waits for the next look.
-    async fn pause(&self, period: Duration) {
-        tokio::select! {
-            () = tokio::time::sleep(period) => {}
-            () = self.look.notified() => {}
-        }
     }
 }

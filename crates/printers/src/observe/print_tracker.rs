@@ -29,25 +29,33 @@ struct Print {
 
 /// Knows the print that is under way or was the last.
 #[derive(Debug, Default)]
-pub(super) struct PrintTracker {
+pub(crate) struct PrintTracker {
     print: Option<Print>,
+    /// The same, and it stays when the printer has forgotten its print.
+    last: Option<(String, u64)>,
     /// How long it had been printing when it was last seen; unknown after a restart.
     seconds: Option<u64>,
 }
 
 impl PrintTracker {
     /// Goes on from what was kept, if it can be read.
-    pub(super) fn restore(kept: &[u8]) -> Self {
-        Self { print: serde_json::from_slice(kept).ok(), seconds: None }
+    pub(crate) fn restore(kept: &[u8]) -> Self {
+        let print: Option<Print> = serde_json::from_slice(kept).ok();
+        Self { last: print.as_ref().map(|print| (print.id.clone(), print.began)), print, seconds: None }
     }
 
     /// What to keep over a restart.
-    pub(super) fn kept(&self) -> Vec<u8> {
+    pub(crate) fn kept(&self) -> Vec<u8> {
         serde_json::to_vec(&self.print).unwrap_or_default()
     }
 
+    /// The id of the print that is under way or was the last, and when it began, in seconds since 1970.
+    pub(crate) fn last(&self) -> Option<(String, u64)> {
+        self.last.clone()
+    }
+
     /// Gives the state its print's id. Returns whether there is something new to keep.
-    pub(super) fn handle_state(&mut self, state: &mut PrinterState, now: SystemTime) -> bool {
+    pub(crate) fn handle_state(&mut self, state: &mut PrinterState, now: SystemTime) -> bool {
         let before = self.print.clone();
         state.print_id = match state.phase {
             // Nothing is known, so nothing has ended.
@@ -85,13 +93,17 @@ impl PrintTracker {
         });
         let id = known.map_or_else(|| RequestId::generate().as_str().to_owned(), |print| print.id);
         self.seconds = state.seconds_printing.or(self.seconds);
+        // The beginning moves with pauses; the first one seen is when somebody pressed the button.
+        if self.last.as_ref().is_none_or(|(last, _)| *last != id) {
+            self.last = Some((id.clone(), began));
+        }
         self.print = Some(Print { id: id.clone(), file: state.file.clone(), began, paused, ended: false });
         id
     }
 }
 
 /// Keeps the tracker's knowledge so that a crash leaves either the old or the new.
-pub(super) fn write(path: &Path, kept: &[u8]) -> io::Result<()> {
+pub(crate) fn write(path: &Path, kept: &[u8]) -> io::Result<()> {
     let fresh = path.with_extension("new");
     std::fs::write(&fresh, kept)?;
     std::fs::rename(fresh, path)

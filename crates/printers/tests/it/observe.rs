@@ -235,7 +235,7 @@ async fn moonraker_is_followed_over_its_websocket() {
     assert_eq!(watch.status_of("POST", "/command/light_on").await, 204);
     assert_eq!(
         moonraker.told(),
-        ["/printer/print/pause", "/printer/gcode/script?script=SET%5FPIN%20PIN%3Dcaselight%20VALUE%3D1"]
+        ["printer.print.pause {}", r#"printer.gcode.script {"script":"SET_PIN PIN=caselight VALUE=1"}"#]
     );
 
     // What is no answer to anything changes nothing.

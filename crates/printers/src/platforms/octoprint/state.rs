@@ -1,26 +1,13 @@
 //! OctoPrint's state, from its REST API.
 
-use std::time::Duration;
-
 use http::StatusCode;
-use model::Secret;
 use model::printing::{Phase, PrinterCommand, PrinterState, Temperature};
 use serde::Deserialize;
-use serde_json::{Map, Value, json};
-use tokio::time::Instant;
+use serde_json::{Map, Value};
 
-use super::answer::{CommandFailure, KeyFailure};
-use super::octoprint_cameras::Settings;
-use super::{Observed, Shared};
-use crate::cameras::CameraSource;
-use crate::software_client::{Answer, AskError};
+use crate::platforms::{CommandFailure, JobDetails, MaterialSystem, Observed, Tool};
+use crate::software_client::{Answer, SoftwareClient};
 
-/// Each answer costs a small board some milliseconds, and nobody notices two seconds.
-const PERIOD_WHILE_PRINTING: Duration = Duration::from_secs(2);
-/// For a printer that does nothing.
-const PERIOD_WHILE_IDLE: Duration = Duration::from_secs(10);
-/// Cameras are set up once.
-const SETTINGS_PERIOD: Duration = Duration::from_secs(60);
 /// Further from its target than this, a heater is still warming up.
 const WARM_ENOUGH: f32 = 5.0;
 /// Before this much of a file is done, a cold heater means that the print has not really begun.
@@ -39,6 +26,19 @@ struct JobAnswer {
 #[serde(default)]
 struct Job {
     file: File,
+    filament: Filament,
+}
+
+/// By tool; `null` where the file was not analysed.
+#[derive(Debug, Default, Deserialize)]
+#[serde(transparent)]
+struct Filament(Value);
+
+impl Filament {
+    /// Millimetres that the first tool takes.
+    fn first(&self) -> Option<f64> {
+        self.0.get("tool0")?.get("length")?.as_f64().filter(|length| length.is_finite() && *length >= 0.0)
+    }
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -46,6 +46,7 @@ struct Job {
 struct File {
     name: Option<String>,
     display: Option<String>,
+    path: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -85,7 +86,7 @@ struct Flags {
 
 /// How the last print ended, which OctoPrint does not say.
 #[derive(Debug, Default)]
-struct LastEnd {
+pub(super) struct LastEnd {
     file: Option<String>,
     was_active: bool,
     result: Option<Phase>,
@@ -111,70 +112,56 @@ impl LastEnd {
     }
 }
 
-pub(super) async fn observe(shared: &Shared) {
-    let mut cameras: Vec<CameraSource> = Vec::new();
-    let mut settings_due = Instant::now();
-    let mut end = LastEnd::default();
-    loop {
-        let looked = look(shared, &mut end).await;
-        if looked.is_ok()
-            && Instant::now() >= settings_due
-            && let Ok(answer) = shared.client.get("/api/settings").await
-            && answer.status == StatusCode::OK
-            && let Ok(settings) = answer.json::<Settings>()
-        {
-            cameras = settings.cameras(&shared.addresses);
-            settings_due = Instant::now() + SETTINGS_PERIOD;
-        }
-        let observed = match looked {
-            Ok(state) => Observed { state, cameras: cameras.clone(), light: None },
-            Err(problem) => Observed { cameras: cameras.clone(), ..Observed::problem(&problem) },
-        };
-        let period = if observed.state.phase.is_active() { PERIOD_WHILE_PRINTING } else { PERIOD_WHILE_IDLE };
-        shared.publish(observed);
-        shared.pause(period).await;
-    }
-}
-
-/// One look; what prevents it is told to the owner.
-async fn look(shared: &Shared, end: &mut LastEnd) -> Result<PrinterState, String> {
-    let text = |error: AskError| error.to_string();
-    let job = shared.client.get("/api/job").await.map_err(text)?;
-    check(shared, &job)?;
-    let job: JobAnswer = job.json().map_err(text)?;
-    let printer = shared.client.get("/api/printer?exclude=sd").await.map_err(text)?;
+/// One look.
+pub(super) async fn look(client: &SoftwareClient, end: &mut LastEnd) -> Result<Observed, CommandFailure> {
+    let job = client.get("/api/job").await?;
+    check(client, &job)?;
+    let job: JobAnswer = job.json()?;
+    let printer = client.get("/api/printer?exclude=sd").await?;
     if printer.status == StatusCode::CONFLICT {
         return offline(&job);
     }
-    check(shared, &printer)?;
-    Ok(read(job, printer.json().map_err(text)?, end))
+    check(client, &printer)?;
+    let printer: PrinterAnswer = printer.json()?;
+    let details = JobDetails {
+        filament_mm: job.job.filament.first(),
+        path: job.job.file.path.clone(),
+        material: Some(materials(&printer.temperature)),
+        ..JobDetails::default()
+    };
+    Ok(Observed { state: read(job, printer, end), details, ..Observed::default() })
 }
 
 /// OctoPrint without a printer, or with one that has failed.
-fn offline(job: &JobAnswer) -> Result<PrinterState, String> {
+fn offline(job: &JobAnswer) -> Result<Observed, CommandFailure> {
     let state = job.state.as_deref().unwrap_or_default();
     let failed = job.error.is_some() || state.contains("rror");
     if failed {
         let message = job.error.clone().unwrap_or_else(|| state.to_owned());
-        return Ok(PrinterState { phase: Phase::Error, message: Some(message), ..PrinterState::default() });
+        let state = PrinterState { phase: Phase::Error, message: Some(message), ..PrinterState::default() };
+        return Ok(Observed { state, ..Observed::default() });
     }
-    Err(format!("OctoPrint is not connected to the printer: {state}"))
+    Err(CommandFailure::NotConnected(format!("OctoPrint is not connected to the printer: {state}")))
 }
 
-fn check(shared: &Shared, answer: &Answer) -> Result<(), String> {
+fn check(client: &SoftwareClient, answer: &Answer) -> Result<(), CommandFailure> {
     match answer.status {
         StatusCode::OK => Ok(()),
-        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Err(refused(shared).to_owned()),
-        status => Err(format!("OctoPrint answers {} when it is asked for its state", status.as_u16())),
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Err(refused(client)),
+        status => {
+            Err(CommandFailure::Failed(format!("OctoPrint answers {} when it is asked for its state", status.as_u16())))
+        }
     }
 }
 
-fn refused(shared: &Shared) -> &'static str {
-    if shared.client.api_key().is_some() {
+/// It asks for a key, or does not accept ours.
+pub(super) fn refused(client: &SoftwareClient) -> CommandFailure {
+    let problem = if client.api_key().is_some() {
         "OctoPrint does not accept the API key: make a new one, or give its user the rights that are missing"
     } else {
         "OctoPrint asks for an API key: set `api_key`"
-    }
+    };
+    CommandFailure::CredentialsRejected(problem.to_owned())
 }
 
 fn read(job: JobAnswer, printer: PrinterAnswer, end: &mut LastEnd) -> PrinterState {
@@ -187,11 +174,14 @@ fn read(job: JobAnswer, printer: PrinterAnswer, end: &mut LastEnd) -> PrinterSta
         Phase::Error
     } else if flags.resuming {
         Phase::Resuming
-    } else if flags.paused {
+    } else if flags.paused || flags.pausing {
         Phase::Paused
-    } else if flags.printing || flags.pausing || flags.finishing || flags.cancelling {
+    } else if flags.printing || flags.finishing || flags.cancelling {
         let begins = completion.is_none_or(|completion| completion < f64::from(BEGINNING));
-        if begins && is_cold && !flags.cancelling { Phase::WarmingUp } else { Phase::Printing }
+        // OctoPrint's clock starts with the file, which begins with heating.
+        let is_at_zero = job.progress.print_time.is_none_or(|time| time <= 0.0);
+        let is_warming_up = is_at_zero || (begins && is_cold);
+        if is_warming_up && flags.printing && !flags.cancelling { Phase::WarmingUp } else { Phase::Printing }
     } else {
         end.handle_ready(file.as_ref(), completion)
     };
@@ -200,8 +190,8 @@ fn read(job: JobAnswer, printer: PrinterAnswer, end: &mut LastEnd) -> PrinterSta
     }
     let commands = match phase {
         _ if flags.cancelling || flags.finishing => vec![],
-        Phase::Printing | Phase::WarmingUp if !flags.pausing => vec![PrinterCommand::Pause, PrinterCommand::Cancel],
-        Phase::Paused => vec![PrinterCommand::Resume, PrinterCommand::Cancel],
+        Phase::Printing | Phase::WarmingUp => vec![PrinterCommand::Pause, PrinterCommand::Cancel],
+        Phase::Paused if !flags.pausing => vec![PrinterCommand::Resume, PrinterCommand::Cancel],
         phase if phase.is_active() => vec![PrinterCommand::Cancel],
         _ => vec![],
     };
@@ -245,51 +235,21 @@ fn temperatures(heaters: &Map<String, Value>) -> Vec<Temperature> {
     temperatures
 }
 
-pub(super) async fn command(shared: &Shared, command: PrinterCommand) -> Result<(), CommandFailure> {
-    let body = match command {
-        PrinterCommand::Pause => json!({"command": "pause", "action": "pause"}),
-        PrinterCommand::Resume => json!({"command": "pause", "action": "resume"}),
-        PrinterCommand::Cancel => json!({"command": "cancel"}),
-        PrinterCommand::LightOn | PrinterCommand::LightOff => return Err(CommandFailure::Unsupported),
-    };
-    let answer = shared.client.post("/api/job", &body).await?;
-    match answer.status {
-        status if status.is_success() => Ok(()),
-        StatusCode::CONFLICT => Err(CommandFailure::Refused(format!(
-            "there is no print to {command}, or the printer is not connected to OctoPrint"
-        ))),
-        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
-            Err(CommandFailure::NotAnswered(refused(shared).to_owned()))
-        }
-        status => Err(CommandFailure::NotAnswered(format!("OctoPrint answers {}", status.as_u16()))),
+/// One tool for each hot end, each with a source of its own.
+fn materials(heaters: &Map<String, Value>) -> MaterialSystem {
+    let tools = heaters.iter().filter_map(|(name, heater)| {
+        let index: u32 = name.strip_prefix("tool")?.parse().ok()?;
+        let degrees = |field: &str| heater.get(field).and_then(Value::as_f64);
+        let (actual_celsius, target_celsius) = (degrees("actual"), degrees("target"));
+        Some(Tool { id: format!("tool-{index}"), index, actual_celsius, target_celsius, ..Tool::default() })
+    });
+    let mut tools: Vec<Tool> = tools.collect();
+    tools.sort_by_key(|tool| tool.index);
+    // OctoPrint does not say which of several is chosen.
+    if let [only] = tools.as_mut_slice() {
+        only.is_active = Some(true);
     }
-}
-
-/// A key for an app, from OctoPrint's plug-in Application Keys. The same app gets the same key again.
-pub(super) async fn application_key(shared: &Shared, app: &str) -> Result<Secret, KeyFailure> {
-    #[derive(Deserialize)]
-    struct Made {
-        api_key: String,
-    }
-    let answer = shared.client.post("/api/plugin/appkeys", &json!({"command": "generate", "app": app})).await?;
-    match answer.status {
-        StatusCode::OK => {}
-        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
-            return Err(KeyFailure::Refused(refused(shared).to_owned()));
-        }
-        status => {
-            let problem = format!("OctoPrint answers {} when it is asked for a key", status.as_u16());
-            return Err(KeyFailure::Refused(problem));
-        }
-    }
-    let made: Made = answer.json()?;
-    // Keys have letters and digits, 32 of them at present. Anything else is no key, and would break headers.
-    let is_key = (1..=256).contains(&made.api_key.len()) && made.api_key.bytes().all(|byte| byte.is_ascii_graphic());
-    if is_key {
-        Ok(Secret::new(made.api_key))
-    } else {
-        Err(KeyFailure::Refused("OctoPrint's answer holds no key".to_owned()))
-    }
+    MaterialSystem::fixed(tools)
 }
 
 #[cfg(test)]
@@ -335,7 +295,7 @@ mod tests {
         assert_eq!(
             phases,
             [
-                WarmingUp, Printing, Printing, Printing, Paused, Resuming, Printing, Complete, Complete, Printing,
+                WarmingUp, Printing, Printing, Paused, Paused, Resuming, Printing, Complete, Complete, Printing,
                 Printing, Cancelled, Error
             ]
         );
@@ -354,8 +314,8 @@ mod tests {
     #[test]
     fn a_printer_that_is_not_there_is_told_from_one_that_failed() {
         let job = |text| serde_json::from_str::<JobAnswer>(text).unwrap();
-        assert!(offline(&job(r#"{"state":"Offline"}"#)).unwrap_err().ends_with("printer: Offline"));
-        let failed = offline(&job(r#"{"state":"Offline after error","error":"Too hot"}"#)).unwrap();
+        assert!(offline(&job(r#"{"state":"Offline"}"#)).unwrap_err().to_string().ends_with("printer: Offline"));
+        let failed = offline(&job(r#"{"state":"Offline after error","error":"Too hot"}"#)).unwrap().state;
         assert_eq!((failed.phase, failed.message.as_deref()), (Phase::Error, Some("Too hot")));
     }
 }

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
 use http::StatusCode;
-use model::printing::{Camera, PrinterCommand};
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use model::printing::Camera;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use thiserror::Error;
+use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
@@ -16,12 +16,15 @@ use tokio_tungstenite::tungstenite::{self, Message};
 use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 use tunnel::backoff::{Backoff, random_fraction};
 
-use super::answer::CommandFailure;
-use super::moonraker_objects::{Metadata, Objects};
-use super::{Observed, Shared};
+use super::Moonraker;
+use super::lights::PowerLight;
+use super::metadata::Metadata;
+use super::objects::Objects;
+use super::rpc::{Call, Pending, RpcError};
 use crate::cameras::CameraSource;
 use crate::connector::{ConnectError, PrinterIo};
-use crate::software_client::{API_KEY, AskError, MAX_ANSWER};
+use crate::platforms::{CommandFailure, Observed};
+use crate::software_client::{API_KEY, MAX_ANSWER};
 
 /// For the handshake, and for Moonraker to take what we send.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -42,6 +45,8 @@ mod question {
     pub(super) const SUBSCRIBE: u64 = 2;
     pub(super) const WEBCAMS: u64 = 3;
     pub(super) const METADATA: u64 = 4;
+    pub(super) const INFO: u64 = 5;
+    pub(super) const POWER: u64 = 6;
 }
 
 #[derive(Debug, Error)]
@@ -62,33 +67,42 @@ enum Lost {
     Closed,
 }
 
+impl From<Lost> for CommandFailure {
+    fn from(lost: Lost) -> Self {
+        match lost {
+            Lost::KeyMissing | Lost::KeyWrong => Self::CredentialsRejected(lost.to_string()),
+            _ => Self::NotConnected(lost.to_string()),
+        }
+    }
+}
+
 type Socket = WebSocketStream<Box<dyn PrinterIo>>;
 
-pub(super) async fn observe(shared: &Shared) {
+pub(super) async fn observe(moonraker: &Moonraker) {
     let mut backoff = Backoff::default();
     loop {
         let began = Instant::now();
-        let lost = match connect(shared).await {
+        let lost = match connect(moonraker).await {
             Ok(socket) => {
-                let lost = Session::new(shared, socket).run().await;
+                let lost = Session::new(moonraker, socket).run().await;
                 backoff.handle_connection_lasted(began.elapsed());
                 lost
             }
             Err(lost) => lost,
         };
-        shared.publish(Observed::problem(&lost.to_string()));
         // A key that is missing is missing until somebody acts; a printer that is switched on is wanted soon.
         let is_about_key = matches!(lost, Lost::KeyMissing | Lost::KeyWrong);
         let delay =
             if is_about_key { KLIPPER_PERIOD } else { backoff.next_delay(random_fraction()).min(KLIPPER_PERIOD) };
+        moonraker.publish(Observed::trouble(lost.into()));
         tokio::time::sleep(delay).await;
     }
 }
 
-async fn connect(shared: &Shared) -> Result<Socket, Lost> {
-    let connection = shared.client.connector().connect().await?;
-    let mut request = format!("ws://{}/websocket", shared.client.target().authority()).into_client_request()?;
-    if let Some(key) = shared.client.api_key() {
+async fn connect(moonraker: &Moonraker) -> Result<Socket, Lost> {
+    let connection = moonraker.client.connector().connect().await?;
+    let mut request = format!("ws://{}/websocket", moonraker.client.target().authority()).into_client_request()?;
+    if let Some(key) = moonraker.client.api_key() {
         request.headers_mut().insert(API_KEY, key);
     }
     let config = WebSocketConfig::default()
@@ -101,23 +115,28 @@ async fn connect(shared: &Shared) -> Result<Socket, Lost> {
         Ok(Err(tungstenite::Error::Http(answer)))
             if matches!(answer.status(), StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) =>
         {
-            Err(key_problem(shared))
+            Err(key_problem(moonraker))
         }
         Ok(Err(error)) => Err(Lost::Handshake(error)),
         Err(_) => Err(Lost::Silent),
     }
 }
 
-fn key_problem(shared: &Shared) -> Lost {
-    if shared.client.api_key().is_some() { Lost::KeyWrong } else { Lost::KeyMissing }
+fn key_problem(moonraker: &Moonraker) -> Lost {
+    if moonraker.client.api_key().is_some() { Lost::KeyWrong } else { Lost::KeyMissing }
 }
 
 /// One connection.
 struct Session<'a> {
-    shared: &'a Shared,
+    moonraker: &'a Moonraker,
     socket: Socket,
+    /// What others want to ask.
+    calls: mpsc::Receiver<Call>,
+    pending: Pending,
     /// `None` until Klipper has said what it has.
     objects: Option<Objects>,
+    /// Lights that Moonraker switches without Klipper.
+    power_lights: Vec<PowerLight>,
     metadata: Metadata,
     cameras: Vec<CameraSource>,
 }
@@ -133,15 +152,19 @@ struct Incoming {
     error: Option<RpcError>,
 }
 
-#[derive(Deserialize)]
-struct RpcError {
-    #[serde(default)]
-    message: String,
-}
-
 impl<'a> Session<'a> {
-    fn new(shared: &'a Shared, socket: Socket) -> Self {
-        Self { shared, socket, objects: None, metadata: Metadata::default(), cameras: vec![] }
+    fn new(moonraker: &'a Moonraker, socket: Socket) -> Self {
+        let calls = moonraker.rpc.begin();
+        Self {
+            moonraker,
+            socket,
+            calls,
+            pending: Pending::default(),
+            power_lights: vec![],
+            objects: None,
+            metadata: Metadata::default(),
+            cameras: vec![],
+        }
     }
 
     async fn run(mut self) -> Lost {
@@ -152,7 +175,9 @@ impl<'a> Session<'a> {
     }
 
     async fn follow(&mut self) -> Result<std::convert::Infallible, Lost> {
+        self.ask(question::INFO, "server.info", json!({})).await?;
         self.ask(question::WEBCAMS, "server.webcams.list", json!({})).await?;
+        self.ask(question::POWER, "machine.device_power.devices", json!({})).await?;
         self.ask(question::OBJECTS, "printer.objects.list", json!({})).await?;
         let now = Instant::now();
         let (mut heard, mut pinged, mut asked, mut published) = (now, now, now, now);
@@ -166,6 +191,12 @@ impl<'a> Session<'a> {
                         Message::Text(text) => changed |= self.handle(text.as_str()).await?,
                         Message::Close(_) => return Err(Lost::Closed),
                         _ => {}
+                    }
+                }
+                // The sender stays with the platform, which outlives the session.
+                Some(call) = self.calls.recv() => {
+                    if let Some(question) = self.pending.ask(call) {
+                        self.send(Message::text(question)).await?;
                     }
                 }
                 () = sleep_until(published + PERIOD), if changed => {
@@ -204,15 +235,20 @@ impl<'a> Session<'a> {
         if let Some(method) = &incoming.method {
             return self.handle_notification(method, &incoming.params).await;
         }
-        if incoming.error.as_ref().is_some_and(|error| error.message.contains("Unauthorized")) {
-            return Err(key_problem(self.shared));
+        if let Some(number) = incoming.id.filter(|number| *number > question::POWER) {
+            let answer = incoming.error.map_or(Ok(incoming.result), Err);
+            self.pending.handle(number, answer);
+            return Ok(false);
+        }
+        if incoming.error.as_ref().is_some_and(RpcError::is_about_key) {
+            return Err(key_problem(self.moonraker));
         }
         let failed = incoming.error.is_some();
         match incoming.id {
             // Klipper is asked again later.
             Some(question::OBJECTS) if failed => {
                 self.objects = None;
-                self.shared.publish(self.without_klipper());
+                self.moonraker.publish(self.without_klipper());
                 return Ok(false);
             }
             Some(question::OBJECTS) => {
@@ -227,10 +263,15 @@ impl<'a> Session<'a> {
             Some(question::SUBSCRIBE) if failed => self.objects = None,
             Some(question::SUBSCRIBE) => self.merge(&incoming.result["status"]).await?,
             Some(question::WEBCAMS) => self.cameras = self.read_cameras(&incoming.result),
-            Some(question::METADATA) => {
-                let layers = incoming.result["layer_count"].as_u64().and_then(|layers| u32::try_from(layers).ok());
-                self.metadata.layer_count = layers;
-                self.metadata.estimated_time = incoming.result["estimated_time"].as_f64();
+            Some(question::METADATA) => self.metadata.handle(&incoming.result),
+            Some(question::INFO) => {
+                self.moonraker.handle_version(incoming.result["moonraker_version"].as_str().unwrap_or_default());
+                return Ok(false);
+            }
+            // Not every Moonraker has power devices, and then this is an error.
+            Some(question::POWER) => {
+                let devices = incoming.result["devices"].as_array().into_iter().flatten();
+                self.power_lights = devices.filter_map(PowerLight::read).collect();
             }
             _ => return Ok(false),
         }
@@ -246,11 +287,18 @@ impl<'a> Session<'a> {
             }
             "notify_klippy_disconnected" => {
                 self.objects = None;
-                self.shared.publish(self.without_klipper());
+                self.moonraker.publish(self.without_klipper());
                 return Ok(false);
             }
             "notify_klippy_shutdown" => {
                 self.merge(&json!({"webhooks": {"state": "shutdown"}})).await?;
+            }
+            "notify_power_changed" => {
+                let Some(changed) = PowerLight::read(&params[0]) else { return Ok(false) };
+                let Some(known) = self.power_lights.iter_mut().find(|light| light.name == changed.name) else {
+                    return Ok(false);
+                };
+                *known = changed;
             }
             "notify_webcams_changed" => self.cameras = self.read_cameras(&params[0]),
             _ => return Ok(false),
@@ -264,7 +312,7 @@ impl<'a> Session<'a> {
         if let Some(file) = objects.file()
             && file != self.metadata.file
         {
-            self.metadata = Metadata { file: file.clone(), ..Metadata::default() };
+            self.metadata = Metadata::of(file.clone());
             self.ask(question::METADATA, "server.files.metadata", json!({"filename": file})).await?;
         }
         Ok(())
@@ -301,63 +349,27 @@ impl<'a> Session<'a> {
                     flip_v: webcam.flip_vertical,
                     rotation: webcam.rotation,
                 };
-                self.shared.addresses.source(camera, Some(&webcam.stream_url), Some(&webcam.snapshot_url))
+                self.moonraker.context.addresses.source(camera, Some(&webcam.stream_url), Some(&webcam.snapshot_url))
             })
             .collect()
     }
 
     fn without_klipper(&self) -> Observed {
         let problem = "Klipper is not running, or not ready: is the printer switched on?";
-        Observed { cameras: self.cameras.clone(), ..Observed::problem(problem) }
+        Observed { cameras: self.cameras.clone(), ..Observed::not_connected(problem) }
     }
 
     fn publish(&self) {
-        let observed = match &self.objects {
-            Some(objects) => {
-                Observed { state: objects.state(&self.metadata), cameras: self.cameras.clone(), light: objects.light() }
-            }
-            None => self.without_klipper(),
+        let Some(objects) = &self.objects else {
+            self.moonraker.publish(self.without_klipper());
+            return;
         };
-        self.shared.publish(observed);
-    }
-}
-
-pub(super) async fn command(shared: &Shared, command: PrinterCommand) -> Result<(), CommandFailure> {
-    let state = shared.state.borrow().clone();
-    let path = match command {
-        PrinterCommand::LightOn | PrinterCommand::LightOff => {
-            let light = shared.light.lock().clone().ok_or(CommandFailure::Unsupported)?;
-            let script = light.script(command == PrinterCommand::LightOn);
-            format!("/printer/gcode/script?script={}", utf8_percent_encode(&script, NON_ALPHANUMERIC))
-        }
-        // Klipper runs its macros whether they fit or not, and the state is as fresh as its own.
-        _ if !state.commands.contains(&command) => {
-            return Err(CommandFailure::Refused(format!(
-                "the printer is {}: there is no print to {command}",
-                state.phase
-            )));
-        }
-        PrinterCommand::Pause => "/printer/print/pause".to_owned(),
-        PrinterCommand::Resume => "/printer/print/resume".to_owned(),
-        PrinterCommand::Cancel => "/printer/print/cancel".to_owned(),
-    };
-    let answer = match shared.client.post(&path, &json!({})).await {
-        Ok(answer) => answer,
-        // The answer comes when Klipper's macro is done, which can take a minute: parking, cooling. It has the command.
-        Err(AskError::Silent(_)) if state.problem.is_none() => return Ok(()),
-        Err(error) => return Err(error.into()),
-    };
-    #[derive(Deserialize)]
-    struct Refusal {
-        error: RpcError,
-    }
-    let message = || answer.json::<Refusal>().map(|refusal| refusal.error.message).unwrap_or_default();
-    match answer.status {
-        status if status.is_success() => Ok(()),
-        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
-            Err(CommandFailure::NotAnswered(key_problem(shared).to_string()))
-        }
-        StatusCode::BAD_REQUEST | StatusCode::CONFLICT => Err(CommandFailure::Refused(message())),
-        status => Err(CommandFailure::NotAnswered(format!("Moonraker answers {}: {}", status.as_u16(), message()))),
+        self.moonraker.handle_parts(objects.parts(&self.power_lights));
+        self.moonraker.publish(Observed {
+            state: objects.state(&self.metadata, &self.power_lights),
+            details: objects.details(&self.metadata, &self.power_lights),
+            cameras: self.cameras.clone(),
+            trouble: None,
+        });
     }
 }
