@@ -16,7 +16,7 @@ use tunnel::agent_services::ServiceBody;
 use tunnel::agent_side::BoxError;
 
 use super::Shared;
-use crate::cameras;
+use crate::cameras::{picture_response, stream_response};
 use crate::detect::software;
 use crate::platforms::{CommandFailure, Outcome, PauseOrder};
 use crate::print_control::{self, PrintOrder};
@@ -101,12 +101,8 @@ async fn camera(shared: &Shared, path: &str) -> Response<ServiceBody> {
         index.parse::<usize>().ok().and_then(|index| shared.context.publisher.cameras().into_iter().nth(index));
     let Some(source) = source else { return text(StatusCode::NOT_FOUND, "there is no such camera") };
     let outcome = match what {
-        wire::SNAPSHOT => cameras::snapshot(&source, &shared.tls).await.map(|picture| {
-            let mut response = text(StatusCode::OK, "").map(|_| whole(picture));
-            response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("image/jpeg"));
-            response
-        }),
-        wire::STREAM => cameras::stream(&source, &shared.tls).await,
+        wire::SNAPSHOT => shared.hub.snapshot(&source).await.map(picture_response),
+        wire::STREAM => stream_response(shared.hub.watch(&source)).await,
         _ => return text(StatusCode::NOT_FOUND, ""),
     };
     outcome.unwrap_or_else(|error| {

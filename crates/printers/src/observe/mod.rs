@@ -25,7 +25,7 @@ use tunnel::body::RecvBody;
 
 pub(crate) use self::print_tracker::{PrintTracker, write as keep_print};
 use crate::PrinterUrl;
-use crate::cameras::CameraAddresses;
+use crate::cameras::{CameraAddresses, CameraHub};
 use crate::connector::{ConnectError, PrinterConnector};
 use crate::platforms::{self, CONNECT_TIMEOUT, Observed, Platform, PlatformContext, Publisher};
 
@@ -48,7 +48,7 @@ pub struct Observer {
 
 struct Shared {
     context: PlatformContext,
-    tls: Arc<rustls::ClientConfig>,
+    hub: CameraHub,
     status: watch::Receiver<PrinterStatus>,
     /// `None` until it is known what the printer's software is.
     platform: Mutex<Option<Arc<dyn Platform>>>,
@@ -66,12 +66,12 @@ impl Observer {
         options: ObserverOptions,
     ) -> Result<Self, ConnectError> {
         let context = PlatformContext {
-            addresses: Arc::new(CameraAddresses::new(&target, options.camera_hosts)),
+            addresses: Arc::new(CameraAddresses::new(&target, options.camera_hosts, tls)),
             connector: PrinterConnector::new(target, tls, CONNECT_TIMEOUT)?,
             api_key: options.api_key,
             publisher: Publisher::new(options.memory),
         };
-        let shared = Shared { context, tls: Arc::clone(tls), status, platform: Mutex::default() };
+        let shared = Shared { context, hub: CameraHub::default(), status, platform: Mutex::default() };
         Ok(Self { shared: Arc::new(shared) })
     }
 

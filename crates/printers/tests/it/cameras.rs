@@ -1,11 +1,22 @@
 //! Pictures, from cameras of all kinds.
 
-use printers::observe::ObserverOptions;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
+use bytes::Bytes;
+use http::Request;
+use http_body_util::{BodyExt, Full};
+use printers::observe::ObserverOptions;
+use tokio::time::{sleep, timeout};
+use tunnel::agent_services::ServiceBody;
+
+use crate::client::LONG;
 use crate::fake_software::{Reply, http_server};
 use crate::observe::Watch;
 
-const PICTURE: &[u8] = &[0xff, 0xd8, 0xff, 0xe0, 1, 2, 3, 0xff, 0xd9];
+const PICTURE: &[u8] = &[0xff, 0xd8, 0xff, 0xe1, 1, 2, 3, 0xff, 0xd9];
+const KIND: &str = "multipart/x-mixed-replace; boundary=oestreamboundary";
 
 /// An OctoPrint whose camera is at these addresses, and answers so.
 async fn octoprint(
@@ -34,16 +45,23 @@ fn part(picture: &[u8]) -> Vec<u8> {
     [b"--odd one\r\nContent-Type: image/jpeg\r\n\r\n", picture, b"\r\n"].concat()
 }
 
+/// What a stream of ours begins with: the first picture twice.
+fn beginning() -> Vec<u8> {
+    let part =
+        [b"Content-Type: image/jpeg\r\nContent-Length: 9\r\n\r\n", PICTURE, b"\r\n--oestreamboundary\r\n"].concat();
+    [b"--oestreamboundary\r\n", &part[..], &part[..]].concat()
+}
+
 #[tokio::test]
-async fn a_stream_passes_untouched_and_gives_pictures() {
+async fn a_stream_gives_pictures_one_by_one_and_without_end() {
     let watch = octoprint("/cam?action=stream", "", |path| {
         assert_eq!(path, "/cam?action=stream");
         Reply::Stream([part(PICTURE), part(PICTURE)].concat())
     })
     .await;
     let (status, kind, body) = watch.ask("GET", "/camera/0/stream", "").await;
-    assert_eq!((status.as_u16(), kind.as_str()), (200, "multipart/x-mixed-replace; boundary=\"odd one\""));
-    assert_eq!(body, [part(PICTURE), part(PICTURE)].concat());
+    assert_eq!((status.as_u16(), kind.as_str()), (200, KIND));
+    assert!(body.starts_with(&beginning()), "{body:?}");
     let (status, kind, body) = watch.ask("GET", "/camera/0/snapshot", "").await;
     assert_eq!((status.as_u16(), kind.as_str(), &body[..]), (200, "image/jpeg", PICTURE));
 }
@@ -58,12 +76,91 @@ async fn pictures_become_a_stream() {
         })
         .await;
         let (status, kind, body) = watch.ask("GET", "/camera/0/stream", "").await;
-        assert_eq!((status.as_u16(), kind.as_str()), (200, "multipart/x-mixed-replace;boundary=spoolway-picture"));
-        let text = String::from_utf8_lossy(&body).into_owned();
-        assert!(
-            text.starts_with("--spoolway-picture\r\nContent-Type: image/jpeg\r\nContent-Length: 9\r\n\r\n"),
-            "{text}"
-        );
+        assert_eq!((status.as_u16(), kind.as_str()), (200, KIND));
+        assert!(body.starts_with(&beginning()), "{body:?}");
+    }
+}
+
+async fn open(watch: &Watch) -> ServiceBody {
+    let request = Request::get("http://spoolway-agent/camera/0/stream").body(Full::new(Bytes::new())).unwrap();
+    let response = timeout(LONG, watch.observer.answer(request)).await.unwrap();
+    assert_eq!(response.status().as_u16(), 200);
+    response.into_body()
+}
+
+/// The number in the next picture of a stream of moving pictures.
+async fn next_number(body: &mut ServiceBody) -> u32 {
+    let frame = timeout(LONG, body.frame()).await.unwrap().unwrap().unwrap().into_data().unwrap();
+    let start = frame.windows(3).position(|window| window == [0xff, 0xd8, 0xff]).unwrap();
+    u32::from_be_bytes(frame[start + 4..start + 8].try_into().unwrap())
+}
+
+#[tokio::test]
+async fn all_viewers_share_one_connection_which_ends_when_nobody_watches() {
+    let (asked, open_now) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let (asking, opened) = (Arc::clone(&asked), Arc::clone(&open_now));
+    let watch = octoprint("/cam", "", move |_| {
+        asking.fetch_add(1, Ordering::SeqCst);
+        Reply::Moving(Arc::clone(&opened))
+    })
+    .await;
+    let mut viewers = Vec::new();
+    for _ in 0..5 {
+        viewers.push(open(&watch).await);
+    }
+    for viewer in &mut viewers {
+        let first = next_number(viewer).await;
+        assert!(next_number(viewer).await > first);
+    }
+    assert_eq!(watch.status_of("GET", "/camera/0/snapshot").await, 200);
+    assert_eq!((asked.load(Ordering::SeqCst), open_now.load(Ordering::SeqCst)), (1, 1));
+
+    // Whoever did not read for a while gets the newest picture, and not all that were missed.
+    let before = next_number(&mut viewers[0]).await;
+    let newest = loop {
+        let newest = next_number(&mut viewers[1]).await;
+        if newest > before + 50 {
+            break newest;
+        }
+    };
+    assert!(next_number(&mut viewers[0]).await >= newest);
+
+    drop(viewers);
+    let stopped = async {
+        while open_now.load(Ordering::SeqCst) > 0 {
+            sleep(Duration::from_millis(50)).await;
+        }
+    };
+    timeout(LONG, stopped).await.unwrap();
+    let mut again = open(&watch).await;
+    next_number(&mut again).await;
+    assert_eq!(asked.load(Ordering::SeqCst), 2);
+}
+
+#[tokio::test]
+async fn a_camera_that_breaks_off_is_connected_again() {
+    let asked = AtomicUsize::new(0);
+    let watch = octoprint("/cam", "", move |_| {
+        let second = [0xff, 0xd8, 0xff, 0xe1, 0, 0, 0, 2, 0xff, 0xd9];
+        let first = [0xff, 0xd8, 0xff, 0xe1, 0, 0, 0, 1, 0xff, 0xd9];
+        match asked.fetch_add(1, Ordering::SeqCst) {
+            0 => Reply::BrokenStream(part(&first)),
+            _ => Reply::Stream(part(&second)),
+        }
+    })
+    .await;
+    let mut viewer = open(&watch).await;
+    assert_eq!(next_number(&mut viewer).await, 1);
+    assert_eq!(next_number(&mut viewer).await, 2);
+}
+
+#[tokio::test]
+async fn streams_that_are_none_end_before_they_fill_the_memory() {
+    let huge = [b"--odd one\r\nContent-Length: 52428800\r\n\r\n\xff\xd8\xff", &[0; 1000][..]].concat();
+    let without_end = [b"--odd one\r\n\r\n\xff\xd8\xff".to_vec(), vec![0; 9_000_000]].concat();
+    for stream in [huge, without_end, vec![b'x'; 100_000]] {
+        let watch = octoprint("/cam", "", move |_| Reply::Stream(stream.clone())).await;
+        assert_eq!(watch.status_of("GET", "/camera/0/stream").await, 502);
     }
 }
 

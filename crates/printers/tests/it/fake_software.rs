@@ -1,6 +1,7 @@
 //! OctoPrint and Moonraker as far as the observer asks, and servers that misbehave.
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use futures_util::{SinkExt, StreamExt};
@@ -9,12 +10,18 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::broadcast;
 use tokio_tungstenite::tungstenite::Message;
 
+const STREAM_HEAD: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Type: multipart/x-mixed-replace; boundary=\"odd one\"\r\n\r\n";
+
 #[derive(Clone)]
 pub(crate) enum Reply {
     Text(u16, String),
     Picture(Vec<u8>),
     /// A stream of so many pictures, and then silence.
     Stream(Vec<u8>),
+    /// The same, and then the connection breaks off.
+    BrokenStream(Vec<u8>),
+    /// A stream of numbered pictures without end; counts the connections that are open.
+    Moving(Arc<AtomicUsize>),
     Endless,
     Cut,
     Silent,
@@ -60,9 +67,23 @@ async fn reply(stream: &mut TcpStream, reply: Reply) {
             let _ = stream.write_all(&[head.as_bytes(), &picture].concat()).await;
         }
         Reply::Stream(bytes) => {
-            let head = "HTTP/1.1 200 OK\r\nContent-Type: multipart/x-mixed-replace; boundary=\"odd one\"\r\n\r\n";
-            let _ = stream.write_all(&[head.as_bytes(), &bytes].concat()).await;
+            let _ = stream.write_all(&[STREAM_HEAD, &bytes].concat()).await;
             std::future::pending::<()>().await;
+        }
+        Reply::BrokenStream(bytes) => {
+            let _ = stream.write_all(&[STREAM_HEAD, &bytes].concat()).await;
+        }
+        Reply::Moving(open) => {
+            open.fetch_add(1, Ordering::SeqCst);
+            let _ = stream.write_all(STREAM_HEAD).await;
+            for number in 0_u32.. {
+                let part = [b"--odd one\r\n\r\n\xff\xd8\xff\xe1", &number.to_be_bytes()[..], b"\xff\xd9\r\n"].concat();
+                if stream.write_all(&part).await.is_err() {
+                    break;
+                }
+                tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+            }
+            open.fetch_sub(1, Ordering::SeqCst);
         }
         Reply::Endless => {
             let _ = stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n\xff\xd8\xff").await;

@@ -126,7 +126,7 @@ async fn the_virtual_printer_is_followed_and_told_what_to_do() {
     assert_eq!((status.as_u16(), kind.as_str()), (200, "image/jpeg"));
     assert!(picture.starts_with(&[0xff, 0xd8]));
     let (_, kind, _) = watch.ask("GET", "/camera/0/stream", "").await;
-    assert_eq!(kind, "multipart/x-mixed-replace;boundary=boundarydonotcross");
+    assert_eq!(kind, "multipart/x-mixed-replace; boundary=oestreamboundary");
 
     for (method, path, expected) in [
         ("GET", "/camera/1/snapshot", 404),

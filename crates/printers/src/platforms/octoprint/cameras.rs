@@ -137,9 +137,10 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
     use super::*;
+    use crate::cameras::tests::no_tls;
 
     fn names(settings: &str) -> Vec<(String, bool, bool, u16)> {
-        let addresses = CameraAddresses::new(&"http://octopi.local:5000".parse().unwrap(), vec![]);
+        let addresses = CameraAddresses::new(&"http://octopi.local:5000".parse().unwrap(), vec![], &no_tls());
         let settings: Settings = serde_json::from_str(settings).unwrap();
         let parts = |source: CameraSource| {
             let Camera { name, flip_h, flip_v, rotation } = source.camera;
