@@ -18,6 +18,7 @@ mod messages;
 mod pairing;
 mod printer_link;
 mod printer_watch;
+mod recent_log;
 mod status;
 
 mod config_file;

@@ -1,12 +1,15 @@
 //! The log, on standard error.
 
 use std::io::IsTerminal;
+use std::sync::LazyLock;
 
 use clap::ValueEnum;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, fmt};
+
+use crate::recent_log::RecentLog;
 
 /// What somebody who runs the agent wants to see; the libraries below speak only when something is wrong.
 const DEFAULT: &str = "info,h2=warn,hyper=warn,rustls=warn,tungstenite=warn";
@@ -27,6 +30,14 @@ pub(crate) fn parse_filter(text: &str) -> Result<Targets, String> {
         .map_err(|_| "give a level (error, warn, info, debug, trace), or a list like `info,tunnel=debug`".to_owned())
 }
 
+/// What was written lately.
+static RECENT: LazyLock<RecentLog> = LazyLock::new(RecentLog::default);
+
+/// What was written lately, for those who ask for it from afar.
+pub(crate) fn recent() -> &'static RecentLog {
+    &RECENT
+}
+
 /// Starts logging. A second call does nothing.
 pub(crate) fn start(filter: Option<Targets>, format: LogFormat) {
     let filter = filter.unwrap_or_else(|| DEFAULT.parse().expect("the default is a filter"));
@@ -40,7 +51,8 @@ pub(crate) fn start(filter: Option<Targets>, format: LogFormat) {
         LogFormat::Json => layer.json().flatten_event(true).boxed(),
     };
     // Only tests that share a process come here twice.
-    let _ = tracing_subscriber::registry().with(layer.with_filter(filter)).try_init();
+    let recent = recent().clone().with_filter(filter.clone());
+    let _ = tracing_subscriber::registry().with(layer.with_filter(filter)).with(recent).try_init();
 }
 
 #[cfg(test)]

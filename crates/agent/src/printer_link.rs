@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 use anyhow::{Context, anyhow};
 use model::link::{PairingRequest, PrinterStatus, capability};
 use parking_lot::Mutex;
+use printers::command_api::{AgentLog, CommandApiOptions, Gate, WebcamMemory};
 use printers::forward::Forwarder;
 use printers::observe::{Observer, ObserverOptions};
 use printers::virtual_printer::{VirtualPrinter, VirtualPrinterOptions};
@@ -35,6 +36,8 @@ const FIRST_LOOK: Duration = Duration::from_secs(4);
 
 /// Where the id of the current print survives a restart.
 const PRINT_FILE: &str = "print.json";
+/// Cameras that the owner has added, and which one is the default.
+const WEBCAM_FILE: &str = "webcams.json";
 
 const CAPABILITIES: [&str; 4] =
     [capability::STATE, capability::COMMANDS, capability::CAMERAS, capability::OCTOPRINT_KEY];
@@ -46,6 +49,7 @@ const CAPABILITIES: [&str; 4] =
 pub(crate) async fn run(
     settings: PrinterSettings,
     dial: DialOptions,
+    log: Arc<dyn AgentLog>,
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
     let directory = DataDirectory::take(&settings.directory)?;
@@ -74,6 +78,9 @@ pub(crate) async fn run(
         memory: Some(directory.path().join(PRINT_FILE)),
     };
     let observer = Observer::new(target.clone(), &tls, status.clone(), observed)?;
+    let webcams = WebcamMemory { path: Some(directory.path().join(WEBCAM_FILE)) };
+    let commands = observer.command_api(CommandApiOptions { webcams, log: Some(log) });
+    let gate = Arc::new(Gate::new(commands, forwarder));
     let watching = AbortOnDrop(tokio::spawn(watch(target, tls, publish).in_current_span()));
     tokio::select! {
         _ = tokio::time::timeout(FIRST_LOOK, status.changed()) => {}
@@ -106,8 +113,7 @@ pub(crate) async fn run(
         capabilities: CAPABILITIES.map(str::to_owned).into(),
         services: Some(Arc::new(observer) as Arc<dyn AgentServices>),
     };
-    let ended =
-        tunnel::agent_loop::run(options, identity, status, forwarder, |notice| reporter.handle(notice), stop).await;
+    let ended = tunnel::agent_loop::run(options, identity, status, gate, |notice| reporter.handle(notice), stop).await;
     drop((watching, observing));
     let outcome = match ended {
         Err(refusal) => Err(messages::refused(&refusal, VERSION)),

@@ -8,7 +8,9 @@ use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, error, info, info_span};
 use tunnel::dial::DialOptions;
 
+use crate::logging;
 use crate::printer_link::{self, VERSION};
+use crate::recent_log;
 use crate::settings::Settings;
 
 /// Links that do not end in order within this time are cut.
@@ -28,8 +30,9 @@ pub async fn run(settings: Settings, shutdown: CancellationToken) -> anyhow::Res
     for printer in settings.printers {
         let dial = DialOptions { server: settings.server.clone(), tls: tls.clone(), insecure: settings.insecure };
         let name = printer.name.clone();
-        let span = if several { info_span!("printer", name) } else { tracing::Span::none() };
-        let link = printer_link::run(printer, dial, shutdown.clone());
+        let span = if several { info_span!(recent_log::SPAN, name) } else { tracing::Span::none() };
+        let log = logging::recent().of(several.then_some(name.as_str()));
+        let link = printer_link::run(printer, dial, log, shutdown.clone());
         links.spawn(async move { (name, link.await) }.instrument(span));
     }
     let mut n_failed = 0;

@@ -3,6 +3,7 @@
 //!
 //! This crate knows nothing of sockets, databases or clocks, and depends on none of our crates.
 
+pub mod caller;
 pub mod error_code;
 pub mod ids;
 pub mod limits;
@@ -11,6 +12,7 @@ pub mod printing;
 pub mod secret;
 pub mod wire;
 
+pub use caller::{Caller, CallerKind};
 pub use error_code::RelayError;
 pub use ids::{AccountId, ConnectionId, IdError, Label, LabelError, LiveId, PrinterId, RequestId, SessionId, TokenId};
 pub use limits::{Limits, Plan, WebcamWindow};

@@ -47,6 +47,8 @@ pub struct PrinterState {
     pub temperatures: Vec<Temperature>,
     /// Whether the light is on; `None` where no light is known.
     pub light: Option<bool>,
+    /// Whether the pause that is now was asked for by somebody who does not want it told to anybody.
+    pub pause_is_quiet: bool,
     /// Why it failed or waits; the printer's own text.
     pub message: Option<String>,
     /// Its cameras, at most [`MAX_PARTS`], in the printer's order.

@@ -13,6 +13,10 @@ pub const API_KEY_QUERY: &str = "oe_api_key";
 pub const INTERNAL_PREFIX: &str = "spoolway-";
 /// Service to agent: the request's [`RequestId`](crate::RequestId), for the agent's log.
 pub const REQUEST_ID_HEADER: &str = "spoolway-request-id";
+/// Service to agent, on requests below [`COMMAND_API_PREFIX`]: the [`Caller`](crate::Caller).
+pub const CALLER_HEADER: &str = "spoolway-caller";
+/// Paths of the command API begin with it, in any case. The agent answers them itself.
+pub const COMMAND_API_PREFIX: &str = "/octoeverywhere-command-api/";
 /// Agent to service on a response: the request failed before the printer answered; an
 /// [`AgentFailure`](crate::link::AgentFailure). The body is a text for the log.
 pub const AGENT_FAILURE_HEADER: &str = "spoolway-agent-failure";

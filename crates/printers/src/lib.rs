@@ -4,6 +4,7 @@
 //! It knows nothing of settings, identities or the service; requests come to it from the tunnel.
 
 mod cameras;
+pub mod command_api;
 pub mod connector;
 pub mod detect;
 pub mod forward;
@@ -15,5 +16,6 @@ mod lan_address;
 mod platforms;
 mod print_control;
 mod software_client;
+mod whole_file;
 
 pub use printer_url::{PrinterUrl, PrinterUrlError};

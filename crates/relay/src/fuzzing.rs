@@ -239,7 +239,7 @@ pub fn password_page_location(uri: &Uri) -> Option<HeaderValue> {
 
 /// Whether the password page's form was sent by the password page.
 pub fn is_same_origin(request: &Request<()>, visitor: &Visitor) -> bool {
-    password_page::is_same_origin(request, &visitor.inner())
+    password_page::is_same_origin(request.headers(), &visitor.inner())
 }
 
 /// The cookie of a Shared Connection.

@@ -26,6 +26,7 @@ mod access;
 mod agent_events;
 mod agents;
 mod changes;
+mod commands;
 mod exchange;
 mod frames;
 mod grant;

@@ -22,6 +22,7 @@ use tunnel::body::{RecvBody, SendBodyError, send_body};
 use tunnel::service_side::{LinkClient, OpenStream, StreamGuard};
 use tunnel::stream_io::StreamIo;
 
+use crate::commands::CommandPace;
 use crate::link::{Link, LinkBody, LinkBodyError, LinkError, Upgrade};
 use crate::timeouts::{AnswerTimeouts, LARGE_BODY};
 use crate::upload::{Progress, UploadBody, UploadError};
@@ -95,6 +96,10 @@ impl NativeLink {
     }
 
     async fn relay(&self, request: Request<UploadBody>) -> Result<Response<LinkBody>, LinkError> {
+        let for_command = request.extensions().get::<CommandPace>().map(|pace| match pace {
+            CommandPace::Order => self.timeouts.command,
+            CommandPace::Files => self.timeouts.file_command,
+        });
         let (head, body) = into_tunnel_head(request, wire::PRINTER_AUTHORITY)?;
         let body_is_empty = body.is_end_stream();
         let (progress, activity) = (body.progress(), body.activity());
@@ -104,7 +109,7 @@ impl NativeLink {
         let OpenStream { response, body: send, guard } = self.open(head, body_is_empty).await?;
         let mut upload = Upload::start(body, send, body_is_empty);
         let mut response = std::pin::pin!(response);
-        let mut deadline = std::pin::pin!(tokio::time::sleep(self.timeouts.without_body));
+        let mut deadline = std::pin::pin!(tokio::time::sleep(for_command.unwrap_or(self.timeouts.without_body)));
         let response = loop {
             tokio::select! {
                 biased;
@@ -117,7 +122,8 @@ impl NativeLink {
                     // After the body the agent's answer is what counts, also where it did not want all of the body.
                     Ok(()) | Err(SendBodyError::Reset(_)) => {
                         activity.wait_for_answer();
-                        deadline.as_mut().reset(Instant::now() + self.limit_after(&progress));
+                        let limit = for_command.unwrap_or_else(|| self.limit_after(&progress));
+                        deadline.as_mut().reset(Instant::now() + limit);
                     }
                     Err(error) => return Err(upload_error(error)),
                 },

@@ -105,7 +105,7 @@ impl Relay {
                     return Ok(Admission::Answered(see_other(&target)));
                 }
                 let _ = incident.printer.set(visit.record.printer.clone());
-                let passage = Passage { grant: Grant::Owner(visit), used_authorization: false };
+                let passage = Passage { grant: Grant::Owner(visit), used_authorization: false, caller: None };
                 return Ok(Admission::Admitted(request, passage));
             }
         }
@@ -237,7 +237,7 @@ fn lets_in(record: &OwnerVisitRecord, label: &Label) -> bool {
 /// Whether the cookie counts: never for a page of another host. Hosts of one domain are one site to a browser, which
 /// sends their cookies along, and a WebSocket's opening is read by no rule of the browser's but ours.
 fn may_use_cookie<B>(request: &Request<B>, visitor: &Visitor, is_websocket: bool) -> bool {
-    if !is_same_origin(request, visitor) {
+    if !is_same_origin(request.headers(), visitor) {
         return false;
     }
     if is_websocket {

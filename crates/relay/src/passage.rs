@@ -9,9 +9,10 @@ use http::{Method, Request, Response, StatusCode, Uri, Version};
 use http_body::Body;
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
-use model::RelayError;
+use model::{Caller, RelayError, wire};
 
 use crate::body::RelayBody;
+use crate::commands::CommandPace;
 use crate::exchange::{RelayedBody, WebcamCut};
 use crate::grant::{Entrance, Grant};
 use crate::headers;
@@ -33,6 +34,8 @@ pub(crate) struct Passage {
     pub(crate) grant: Grant,
     /// Whether `Authorization` opened the door and must not travel on.
     pub(crate) used_authorization: bool,
+    /// Of a command: what the agent is told of who gives it.
+    pub(crate) caller: Option<Caller>,
 }
 
 impl Passage {
@@ -212,7 +215,7 @@ async fn unless_cut<T, E: std::fmt::Display>(
 
 /// An app's host opens by `Authorization` only, never by a cookie, so a page of any origin may read what its own
 /// credentials have opened.
-fn allow_any_origin(headers: &mut HeaderMap, entrance: Entrance) {
+pub(crate) fn allow_any_origin(headers: &mut HeaderMap, entrance: Entrance) {
     if entrance == Entrance::App && !headers.contains_key(header::ACCESS_CONTROL_ALLOW_ORIGIN) {
         headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
     }
@@ -225,6 +228,11 @@ fn prepare_head(mut parts: Parts, incident: &Incident, passage: &Passage) -> Req
     if passage.used_authorization {
         parts.headers.remove(header::AUTHORIZATION);
     }
+    let caller = passage.caller.and_then(|caller| HeaderValue::from_str(&caller.to_string()).ok());
+    let pace = caller.as_ref().map(|_| CommandPace::of(parts.uri.path()));
+    if let Some(caller) = caller {
+        parts.headers.insert(wire::CALLER_HEADER, caller);
+    }
     if incident.is_websocket {
         parts.headers.remove(header::SEC_WEBSOCKET_KEY);
         parts.headers.remove(header::SEC_WEBSOCKET_VERSION);
@@ -233,6 +241,9 @@ fn prepare_head(mut parts: Parts, incident: &Incident, passage: &Passage) -> Req
     *head.method_mut() = parts.method;
     *head.uri_mut() = parts.uri.path_and_query().cloned().map_or_else(|| Uri::from_static("/"), Uri::from);
     *head.headers_mut() = parts.headers;
+    if let Some(pace) = pace {
+        head.extensions_mut().insert(pace);
+    }
     head
 }
 

@@ -3,7 +3,7 @@
 use std::time::SystemTime;
 
 use bytes::Bytes;
-use http::header::{self, HeaderValue};
+use http::header::{self, HeaderMap, HeaderValue};
 use http::{Method, Request, Response, StatusCode, Uri};
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
@@ -50,7 +50,7 @@ impl Relay {
         };
         match *request.method() {
             Method::GET | Method::HEAD => page(&safe_target(return_to.as_deref()), None),
-            Method::POST if !is_same_origin(&request, visitor) => {
+            Method::POST if !is_same_origin(request.headers(), visitor) => {
                 plain_response(StatusCode::FORBIDDEN, "the form was sent from another site")
             }
             Method::POST => {
@@ -122,8 +122,8 @@ pub(crate) fn safe_target(target: Option<&str>) -> String {
 }
 
 /// A form that another site's page sends would try passwords with this visitor's address.
-pub(crate) fn is_same_origin<B>(request: &Request<B>, visitor: &Visitor) -> bool {
-    match request.headers().get(header::ORIGIN).map(|origin| origin.to_str()) {
+pub(crate) fn is_same_origin(headers: &HeaderMap, visitor: &Visitor) -> bool {
+    match headers.get(header::ORIGIN).map(|origin| origin.to_str()) {
         None => true,
         Some(Ok(origin)) => origin.split_once("://").is_some_and(|(scheme, authority)| {
             let is_web = scheme == "http" || scheme == "https";

@@ -17,13 +17,14 @@ use store::{AuditEvent, AuditKind, ConnectionKind, ConnectionRecord};
 use crate::access::{Admitted, Claim};
 use crate::authority::{Authority, Host};
 use crate::body::RelayBody;
+use crate::commands::{self, Judgement};
 use crate::edge::Peer;
 use crate::grant::{Entrance, Grant};
 use crate::headers::Visitor;
 use crate::live::Surface;
 use crate::metrics;
 use crate::notice_page;
-use crate::passage::{Passage, webcam_limit};
+use crate::passage::{Passage, allow_any_origin, webcam_limit};
 use crate::password_page;
 use crate::relay::Relay;
 use crate::respond::{Asker, Failure, failure_response, plain_response};
@@ -184,7 +185,7 @@ impl Relay {
             Entrance::Owner => self.admit_owner(request, incident).await?,
         };
         match admission {
-            Admission::Admitted(request, passage) => self.pass(request, incident, &passage).await,
+            Admission::Admitted(request, passage) => self.pass(request, incident, passage).await,
             Admission::Answered(response) => Ok(response),
         }
     }
@@ -212,7 +213,7 @@ impl Relay {
             headers: request.headers(),
             uri: request.uri(),
             is_websocket: incident.is_websocket,
-            is_own_page: password_page::is_same_origin(&request, &incident.visitor),
+            is_own_page: password_page::is_same_origin(request.headers(), &incident.visitor),
             address,
         };
         match self.access.admit(connection, claim, now).await {
@@ -224,7 +225,7 @@ impl Relay {
                     self.note_share_opened(&connection, address);
                 }
                 let grant = Grant::Connection(connection);
-                Ok(Admission::Admitted(request, Passage { grant, used_authorization }))
+                Ok(Admission::Admitted(request, Passage { grant, used_authorization, caller: None }))
             }
             Err(failure)
                 if failure.error == RelayError::InvalidCredentials
@@ -261,8 +262,24 @@ impl Relay {
         &self,
         request: Request<Incoming>,
         incident: &Incident,
-        passage: &Passage,
+        mut passage: Passage,
     ) -> Result<Response<RelayBody>, Failure> {
+        let (parts, body) = request.into_parts();
+        let asker = commands::Asker {
+            parts: &parts,
+            caller: commands::caller_of(&passage.grant),
+            is_websocket: incident.is_websocket,
+            is_own_page: password_page::is_same_origin(&parts.headers, &incident.visitor),
+        };
+        match commands::judge(&asker) {
+            Judgement::NoCommand => {}
+            Judgement::Passes(caller) => passage.caller = Some(caller),
+            Judgement::Refused(mut response) => {
+                allow_any_origin(response.headers_mut(), passage.grant.entrance());
+                return Ok(response);
+            }
+        }
+        let (request, passage) = (Request::from_parts(parts, body), &passage);
         let limits = passage.grant.limits();
         if let (Some(limit), Some(length)) = (limits.max_upload_bytes, request.body().size_hint().exact())
             && length > limit

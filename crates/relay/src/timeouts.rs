@@ -43,6 +43,8 @@ impl Timeouts {
             without_body: Duration::from_secs(25),
             after_body: Duration::from_secs(120),
             after_large_body: Duration::from_secs(600),
+            command: Duration::from_secs(150),
+            file_command: Duration::from_secs(600),
         },
         idle: Duration::from_secs(120),
         quiet_idle: Duration::from_secs(600),
@@ -73,6 +75,10 @@ pub struct AnswerTimeouts {
     pub after_body: Duration,
     /// A request with a body over [`LARGE_BODY`]: printers' software analyses an upload before it answers.
     pub after_large_body: Duration,
+    /// A command: homing alone takes two minutes.
+    pub command: Duration,
+    /// A file that is sent or fetched by a command.
+    pub file_command: Duration,
 }
 
 /// More than the body of any command.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http::{HeaderMap, header};
-use model::{PrinterId, WebcamWindow};
+use model::{PrinterId, WebcamWindow, wire};
 use parking_lot::Mutex;
 
 /// Meters of printers that streamed nothing lately are dropped when this many have piled up.
@@ -29,12 +29,19 @@ fn media_type(headers: &HeaderMap) -> Option<&str> {
 
 /// Whether a request asks for a webcam stream in a way that is known before the printer has answered.
 pub(crate) fn asks_for_webcam_stream(uri: &http::Uri) -> bool {
-    is_agent_stream(uri) || uri.query().is_some_and(|query| query.split('&').any(|pair| pair == "action=stream"))
+    is_agent_stream(uri)
+        || is_stream_command(uri)
+        || uri.query().is_some_and(|query| query.split('&').any(|pair| pair == "action=stream"))
 }
 
 /// Whether a request is for the stream that the agent makes of a camera, and not for one of the printer's own paths.
 pub(crate) fn is_agent_stream(uri: &http::Uri) -> bool {
     uri.path().eq_ignore_ascii_case("/oe-webcam-stream")
+}
+
+fn is_stream_command(uri: &http::Uri) -> bool {
+    let path = uri.path().to_ascii_lowercase();
+    path.strip_prefix(wire::COMMAND_API_PREFIX).is_some_and(|command| command.starts_with("webcam/stream"))
 }
 
 /// The camera that such a request means: the first one unless it says another. `None` if it says what is no number.

@@ -109,6 +109,11 @@ impl CameraAddresses {
         Some(CameraSource { camera, stream, snapshot, frames })
     }
 
+    /// Whether an address may be used.
+    pub(crate) fn allow(&self, address: &str) -> bool {
+        self.resolve(Some(address)).is_some()
+    }
+
     fn resolve(&self, address: Option<&str>) -> Option<Url> {
         let address = address.map(str::trim).filter(|address| !address.is_empty() && address.len() <= 2048)?;
         let mut url = self.base.as_ref()?.join(address).ok()?;

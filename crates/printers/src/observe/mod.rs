@@ -23,9 +23,10 @@ use tunnel::agent_services::{AgentServices, ServiceBody};
 use tunnel::agent_side::BoxError;
 use tunnel::body::RecvBody;
 
-pub(crate) use self::print_tracker::{PrintTracker, write as keep_print};
+pub(crate) use self::print_tracker::PrintTracker;
 use crate::PrinterUrl;
 use crate::cameras::{CameraAddresses, CameraHub};
+use crate::command_api::{CommandApi, CommandApiOptions};
 use crate::connector::{ConnectError, PrinterConnector};
 use crate::platforms::{self, CONNECT_TIMEOUT, Observed, Platform, PlatformContext, Publisher};
 
@@ -46,9 +47,9 @@ pub struct Observer {
     shared: Arc<Shared>,
 }
 
-struct Shared {
-    context: PlatformContext,
-    hub: CameraHub,
+pub(crate) struct Shared {
+    pub(crate) context: PlatformContext,
+    pub(crate) hub: CameraHub,
     status: watch::Receiver<PrinterStatus>,
     /// `None` until it is known what the printer's software is.
     platform: Mutex<Option<Arc<dyn Platform>>>,
@@ -97,6 +98,11 @@ impl Observer {
         }
     }
 
+    /// The command API of this printer.
+    pub fn command_api(&self, options: CommandApiOptions) -> CommandApi {
+        CommandApi::new(Arc::clone(&self.shared), options)
+    }
+
     /// Answers a request that the service makes of the agent.
     pub async fn answer<B>(&self, request: Request<B>) -> Response<ServiceBody>
     where
@@ -107,8 +113,14 @@ impl Observer {
 }
 
 impl Shared {
-    fn platform(&self) -> Option<Arc<dyn Platform>> {
+    /// `None` until it is known what the printer's software is.
+    pub(crate) fn platform(&self) -> Option<Arc<dyn Platform>> {
         self.platform.lock().clone()
+    }
+
+    /// As its detection has found it.
+    pub(crate) fn software_version(&self) -> String {
+        self.status.borrow().software_version.clone()
     }
 }
 

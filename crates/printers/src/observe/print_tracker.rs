@@ -3,8 +3,6 @@
 //! Printers' software has no name for a print that all of it shares, and people start the same file again. What is
 //! kept on the disk lets an agent that was restarted in the middle recognise the print.
 
-use std::io;
-use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use model::RequestId;
@@ -100,13 +98,6 @@ impl PrintTracker {
         self.print = Some(Print { id: id.clone(), file: state.file.clone(), began, paused, ended: false });
         id
     }
-}
-
-/// Keeps the tracker's knowledge so that a crash leaves either the old or the new.
-pub(crate) fn write(path: &Path, kept: &[u8]) -> io::Result<()> {
-    let fresh = path.with_extension("new");
-    std::fs::write(&fresh, kept)?;
-    std::fs::rename(fresh, path)
 }
 
 #[cfg(test)]

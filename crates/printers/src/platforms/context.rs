@@ -2,10 +2,10 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use model::Secret;
-use model::printing::{MAX_PARTS, PrinterState};
+use model::printing::{MAX_PARTS, Phase, PrinterState};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 use tracing::warn;
@@ -39,13 +39,49 @@ pub(crate) struct Publisher {
 
 struct Published {
     state: watch::Sender<PrinterState>,
-    cameras: Mutex<Vec<CameraSource>>,
+    cameras: Mutex<Cameras>,
+    quiet_pause: Mutex<QuietPause>,
     details: Mutex<JobDetails>,
     trouble: Mutex<Option<CommandFailure>>,
     tracker: Mutex<PrintTracker>,
     memory: Option<PathBuf>,
     /// Somebody has told the printer something, and it will look different.
     look: Notify,
+}
+
+#[derive(Default)]
+struct Cameras {
+    /// Those that the printer's software knows.
+    own: Vec<CameraSource>,
+    /// Those that the owner has added at the agent.
+    local: Vec<CameraSource>,
+}
+
+impl Cameras {
+    fn all(&self) -> Vec<CameraSource> {
+        self.own.iter().chain(&self.local).take(MAX_PARTS).cloned().collect()
+    }
+}
+
+/// A pause that nobody is to be told of.
+#[derive(Default)]
+struct QuietPause {
+    /// Until when it is expected.
+    until: Option<Instant>,
+    /// Whether the pause that is now is that one.
+    is_now: bool,
+}
+
+impl QuietPause {
+    /// Whether a printer in this phase is in such a pause.
+    fn handle_phase(&mut self, phase: Phase, was_paused: bool, now: Instant) -> bool {
+        if phase != Phase::Paused {
+            self.is_now = false;
+        } else if !was_paused {
+            self.is_now = self.until.take().is_some_and(|until| now <= until);
+        }
+        self.is_now
+    }
 }
 
 impl Publisher {
@@ -55,6 +91,7 @@ impl Publisher {
         let published = Published {
             state: watch::Sender::new(PrinterState::default()),
             cameras: Mutex::default(),
+            quiet_pause: Mutex::default(),
             details: Mutex::default(),
             trouble: Mutex::new(Some(CommandFailure::NotConnected(
                 "the printer has not been looked at yet".to_owned(),
@@ -69,20 +106,25 @@ impl Publisher {
     /// Takes over what a look has shown.
     pub(crate) fn publish(&self, observed: Observed) {
         let this = &self.published;
-        let Observed { mut state, mut cameras, details, trouble } = observed;
-        cameras.truncate(MAX_PARTS);
-        state.cameras = cameras.iter().map(|source| source.camera.clone()).collect();
+        let Observed { mut state, cameras, details, trouble } = observed;
+        let all = {
+            let mut known = this.cameras.lock();
+            known.own = cameras;
+            known.all()
+        };
+        state.cameras = all.iter().map(|source| source.camera.clone()).collect();
+        let was_paused = this.state.borrow().phase == Phase::Paused;
+        state.pause_is_quiet = this.quiet_pause.lock().handle_phase(state.phase, was_paused, Instant::now());
         let mut state = state.bounded();
         let kept = {
             let mut tracker = this.tracker.lock();
             tracker.handle_state(&mut state, SystemTime::now()).then(|| tracker.kept())
         };
         if let (Some(path), Some(kept)) = (&this.memory, kept)
-            && let Err(error) = crate::observe::keep_print(path, &kept)
+            && let Err(error) = crate::whole_file::write_whole(path, &kept)
         {
             warn!(%error, "the print's id cannot be kept over a restart");
         }
-        *this.cameras.lock() = cameras;
         *this.details.lock() = details;
         *this.trouble.lock() = trouble;
         this.state.send_if_modified(|published| {
@@ -122,8 +164,34 @@ impl Publisher {
         self.published.details.lock().clone()
     }
 
+    /// Cameras that the owner has added, in place of those added before.
+    pub(crate) fn set_local_cameras(&self, cameras: Vec<CameraSource>) {
+        let all = {
+            let mut known = self.published.cameras.lock();
+            known.local = cameras;
+            known.all()
+        };
+        self.published.state.send_if_modified(|published| {
+            let shown: Vec<_> = all.iter().map(|source| source.camera.clone()).collect();
+            let state = PrinterState { cameras: shown, ..published.clone() }.bounded();
+            let changed = *published != state;
+            *published = state;
+            changed
+        });
+    }
+
+    /// A pause that comes `within` was asked for by somebody who knows of it already.
+    pub(crate) fn expect_quiet_pause(&self, within: Duration) {
+        self.published.quiet_pause.lock().until = Some(Instant::now() + within);
+    }
+
+    /// It will not come.
+    pub(crate) fn expect_no_pause(&self) {
+        self.published.quiet_pause.lock().until = None;
+    }
+
     pub(crate) fn cameras(&self) -> Vec<CameraSource> {
-        self.published.cameras.lock().clone()
+        self.published.cameras.lock().all()
     }
 
     /// Whether the printer can be told anything.
@@ -138,5 +206,23 @@ impl Publisher {
     /// The id of the print that is under way or was the last, and when it began, in seconds since 1970.
     pub(crate) fn last_print(&self) -> Option<(String, u64)> {
         self.published.tracker.lock().last()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_pause_that_was_asked_for_is_quiet() {
+        let start = Instant::now();
+        let mut quiet = QuietPause { until: Some(start + Duration::from_secs(20)), is_now: false };
+        let mut at =
+            |phase, was_paused, seconds| quiet.handle_phase(phase, was_paused, start + Duration::from_secs(seconds));
+        assert!(!at(Phase::Printing, false, 1));
+        assert!(at(Phase::Paused, false, 2) && at(Phase::Paused, true, 500));
+        assert!(!at(Phase::Printing, true, 501) && !at(Phase::Paused, false, 502), "once");
+        let mut late = QuietPause { until: Some(start), is_now: false };
+        assert!(!late.handle_phase(Phase::Paused, false, start + Duration::from_secs(1)));
     }
 }

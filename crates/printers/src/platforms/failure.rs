@@ -69,3 +69,31 @@ impl CommandFailure {
 
 /// What a platform answers.
 pub(crate) type Outcome<T> = Result<T, CommandFailure>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_those_of_the_interface() {
+        let text = String::new;
+        use CommandFailure::*;
+        let all = [
+            (BadArguments(text()), 400),
+            (Forbidden(text()), 403),
+            (NotFound(text()), 404),
+            (Software(507, text()), 507),
+            (Unparsable, 751),
+            (Failed(text()), 752),
+            (UnknownCommand, 754),
+            (NotConnected(text()), 785),
+            (WrongState(text()), 786),
+            (TooManyClients(text()), 787),
+            (NotSupported, 788),
+            (CredentialsRejected(text()), 789),
+        ];
+        for (failure, code) in all {
+            assert_eq!(failure.code(), code, "{failure:?}");
+        }
+    }
+}

@@ -18,9 +18,9 @@ mod virtual_printer;
 pub(crate) use self::context::{CONNECT_TIMEOUT, PlatformContext, Publisher};
 pub(crate) use self::failure::{CommandFailure, Outcome};
 pub(crate) use self::files::{
-    Download, FileChange, FileDetails, FileEntry, FileRights, Listing, Root, Upload, VirtualPath,
+    Download, FileChange, FileDetails, FileEntry, FileRights, Listing, Root, Upload, VirtualPath, encode_path,
 };
-pub(crate) use self::material::{MaterialSystem, Tool};
+pub(crate) use self::material::{MaterialSystem, Tool, two_decimals};
 pub(crate) use self::native::{NativeAnswer, NativeCommand, NativeHttp, Transport};
 pub(crate) use self::observed::{JobDetails, LightState, Observed};
 pub(crate) use self::orders::{Axis, Heat, Move, PauseOrder, StartOrder};
@@ -73,11 +73,6 @@ pub(crate) trait Platform: Send + Sync + 'static {
     /// changes.
     fn refresh(&self, _max_age: Duration) -> BoxFuture<'_, ()> {
         ready(()).boxed()
-    }
-
-    /// What filament is where; `None` where the platform cannot know.
-    fn material_system(&self) -> BoxFuture<'_, Outcome<Option<MaterialSystem>>> {
-        ready(Ok(None)).boxed()
     }
 
     /// Stops a print for a while.

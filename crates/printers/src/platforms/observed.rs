@@ -31,8 +31,6 @@ pub(crate) struct JobDetails {
     pub(crate) knows_layers: bool,
     /// Which of the temperatures is the hot end in use, by its name; `hotend` if nobody says.
     pub(crate) active_hotend: Option<String>,
-    /// The file with its path, where the state has its name only.
-    pub(crate) path: Option<String>,
     /// What filament is where, if the look showed it.
     pub(crate) material: Option<MaterialSystem>,
 }

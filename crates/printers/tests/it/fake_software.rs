@@ -191,6 +191,11 @@ impl FakeMoonraker {
         Self { url, push, told }
     }
 
+    /// What it was told since the last time.
+    pub(crate) fn take_told(&self) -> Vec<String> {
+        std::mem::take(&mut self.told.lock().unwrap())
+    }
+
     pub(crate) fn push(&self, message: &str) {
         self.push.send(message.to_owned()).unwrap();
     }
@@ -206,11 +211,19 @@ async fn serve_moonraker(
     mut pushed: broadcast::Receiver<String>,
     told: Arc<Mutex<Vec<String>>>,
 ) {
-    let mut start = [0; 4];
+    // Its WebSocket is at one path; everything else is about files.
+    let mut start = [0; 14];
     if stream.peek(&mut start).await.is_err() {
         return;
     }
-    if &start != b"GET " {
+    if &start != b"GET /websocket" {
+        if let Some((head, body)) = read_request(&mut stream).await {
+            let answer = answer_file(&head);
+            if head.method != "GET" {
+                told.lock().unwrap().push(format!("{} {}{}{body}", head.method, head.path, if body.is_empty() { "" } else { " " }));
+            }
+            reply(&mut stream, answer).await;
+        }
         return;
     }
     let mut shown = None;
@@ -229,6 +242,11 @@ async fn serve_moonraker(
                 let (id, method) = (&question["id"], question["method"].as_str().unwrap());
                 let answer = if key.is_some() && shown.as_deref() != key {
                     r#""error":{"code":-32602,"message":"Unauthorized"}"#.to_owned()
+                } else if method == "server.never" {
+                    continue;
+                } else if question["params"]["filename"] == "refused.gcode" {
+                    told.lock().unwrap().push(format!("{method} {}", question["params"]));
+                    r#""error":{"code":400,"message":"SD busy"}"#.to_owned()
                 } else {
                     if is_order(method) {
                         told.lock().unwrap().push(format!("{method} {}", question["params"]));
@@ -243,6 +261,22 @@ async fn serve_moonraker(
                 if socket.send(Message::text(message)).await.is_err() { return }
             }
         }
+    }
+}
+
+fn answer_file(head: &Head) -> Reply {
+    let ok = |text: &str| Reply::Text(200, text.to_owned());
+    match (head.method.as_str(), head.path.as_str()) {
+        ("GET", "/server/files/list?root=gcodes") => {
+            ok(r#"{"result":[{"path":"f/a.gcode","size":5,"modified":1.5,"permissions":"rw"}]}"#)
+        }
+        ("GET", path) if path.starts_with("/server/files/list?root=") => ok(r#"{"result":[]}"#),
+        ("GET", "/server/files/logs/klippy.log") => ok("a log\n"),
+        ("POST", "/server/files/upload") => {
+            Reply::Text(201, r#"{"item":{"path":"sub/x-2.cfg","root":"config"},"action":"create_file"}"#.to_owned())
+        }
+        ("DELETE", _) => ok(r#"{"result":{"item":{}}}"#),
+        _ => Reply::Text(404, r#"{"error":{"code":404,"message":"Not Found"}}"#.to_owned()),
     }
 }
 
@@ -267,7 +301,7 @@ fn result(method: &str) -> &'static str {
         }
         "server.files.metadata" => r#"{"layer_count":48,"estimated_time":120.0}"#,
         "server.info" => r#"{"moonraker_version":"v0.9.3-fake","klippy_state":"ready"}"#,
-        "machine.device_power.devices" => r#"{"devices":[{"device":"printer","status":"on"}]}"#,
+        "machine.device_power.devices" => r#"{"devices":[{"device":"printer","status":"on"},{"device":"shelf light","status":"on"}]}"#,
         _ if is_order(method) => r#""ok""#,
         _ => "null",
     }

@@ -3,6 +3,8 @@
 
 mod cameras;
 mod client;
+mod command_api;
+mod command_api_webcams;
 mod detect;
 mod fake_software;
 mod observe;

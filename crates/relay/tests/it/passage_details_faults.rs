@@ -237,11 +237,12 @@ async fn a_printer_that_does_not_answer_in_time_is_602() {
     let (short, long) = (Duration::from_millis(700), Duration::from_secs(1000));
     let timeouts = |answer| Timeouts { answer, idle: Duration::from_millis(100), ..Timeouts::DEFAULT };
     let large = usize::try_from(relay::timeouts::LARGE_BODY).unwrap() + 1;
+    let usual = Timeouts::DEFAULT.answer;
     for (answer, body_size) in [
-        (AnswerTimeouts { without_body: short, after_body: long, after_large_body: long }, 0),
-        (AnswerTimeouts { without_body: long, after_body: short, after_large_body: long }, 1),
-        (AnswerTimeouts { without_body: long, after_body: short, after_large_body: long }, large - 1),
-        (AnswerTimeouts { without_body: long, after_body: long, after_large_body: short }, large),
+        (AnswerTimeouts { without_body: short, after_body: long, after_large_body: long, ..usual }, 0),
+        (AnswerTimeouts { without_body: long, after_body: short, after_large_body: long, ..usual }, 1),
+        (AnswerTimeouts { without_body: long, after_body: short, after_large_body: long, ..usual }, large - 1),
+        (AnswerTimeouts { without_body: long, after_body: long, after_large_body: short, ..usual }, large),
     ] {
         let printer = Endless::start().await;
         let service = TestService::start_with(|config| config.timeouts = timeouts(answer)).await;

@@ -1,6 +1,7 @@
 //! Moonraker, with Klipper behind it: JSON-RPC over one WebSocket, and HTTP for files.
 
 mod control;
+mod files;
 mod lights;
 mod metadata;
 mod objects;
@@ -16,7 +17,11 @@ use serde_json::Value;
 
 use self::lights::Light;
 use self::rpc::{CallFailure, Rpc};
-use super::{Facts, Observed, Outcome, PauseOrder, Platform, PlatformContext, feature};
+use super::{
+    CommandFailure, Download, Facts, FileChange, FileDetails, FileRights, Heat, Listing, Move, NativeAnswer,
+    NativeCommand, Observed, Outcome, PauseOrder, Platform, PlatformContext, Root, StartOrder, Transport, Upload,
+    VirtualPath, feature,
+};
 use crate::software_client::SoftwareClient;
 
 /// Moonraker's versions are shorter; what is longer is cut.
@@ -72,6 +77,10 @@ impl Moonraker {
         self.known.lock().parts.clone().unwrap_or_default()
     }
 
+    fn key_failure(&self) -> CommandFailure {
+        session::key_problem(self).into()
+    }
+
     async fn call(&self, method: &str, params: Value) -> Result<Value, CallFailure> {
         self.rpc.call(&self.context.publisher, method, params).await
     }
@@ -82,7 +91,19 @@ impl Platform for Moonraker {
         let known = self.known.lock();
         let has_no_light = known.parts.as_ref().is_some_and(|parts| parts.lights.is_empty());
         let features = if has_no_light { FEATURES & !feature::LIGHT } else { FEATURES };
-        Facts { features, version: known.version.clone(), ..Facts::default() }
+        const WRITABLE: &[Root] = &[Root::Gcode, Root::Config];
+        Facts {
+            features,
+            version: known.version.clone(),
+            transport: Some(Transport::Websocket),
+            files: FileRights {
+                list: &Root::ALL,
+                upload: WRITABLE,
+                download: &Root::ALL,
+                delete: WRITABLE,
+                details: &[Root::Gcode],
+            },
+        }
     }
 
     fn observe(&self) -> BoxFuture<'_, ()> {
@@ -104,5 +125,49 @@ impl Platform for Moonraker {
 
     fn set_light<'a>(&'a self, name: Option<&'a str>, on: bool) -> BoxFuture<'a, Outcome<()>> {
         self.switch_light(name, on).boxed()
+    }
+
+    fn start<'a>(&'a self, order: &'a StartOrder) -> BoxFuture<'a, Outcome<FileChange>> {
+        self.start_print(order).boxed()
+    }
+
+    fn move_axis(&self, movement: Move) -> BoxFuture<'_, Outcome<()>> {
+        self.move_by(movement).boxed()
+    }
+
+    fn home(&self) -> BoxFuture<'_, Outcome<()>> {
+        self.run("G28").boxed()
+    }
+
+    fn extrude(&self, extruder: u32, distance_mm: f64) -> BoxFuture<'_, Outcome<()>> {
+        self.extrude_by(extruder, distance_mm).boxed()
+    }
+
+    fn set_temperatures(&self, heat: Heat) -> BoxFuture<'_, Outcome<()>> {
+        self.heat(heat).boxed()
+    }
+
+    fn list_files(&self, root: Root) -> BoxFuture<'_, Outcome<Listing>> {
+        self.list(root).boxed()
+    }
+
+    fn file_details<'a>(&'a self, path: &'a VirtualPath) -> BoxFuture<'a, Outcome<FileDetails>> {
+        self.details(path).boxed()
+    }
+
+    fn upload<'a>(&'a self, path: &'a VirtualPath, upload: Upload) -> BoxFuture<'a, Outcome<FileChange>> {
+        self.store(path, upload).boxed()
+    }
+
+    fn download<'a>(&'a self, path: &'a VirtualPath) -> BoxFuture<'a, Outcome<Download>> {
+        self.open(path).boxed()
+    }
+
+    fn delete<'a>(&'a self, path: &'a VirtualPath) -> BoxFuture<'a, Outcome<FileChange>> {
+        self.remove(path).boxed()
+    }
+
+    fn send_native<'a>(&'a self, command: &'a NativeCommand) -> BoxFuture<'a, Outcome<NativeAnswer>> {
+        self.pass_native(command).boxed()
     }
 }

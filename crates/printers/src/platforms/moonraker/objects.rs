@@ -220,7 +220,6 @@ impl Objects {
             knows_layers: true,
             active_hotend: self.active_tool().map(hotend_name),
             material: Some(self.materials()),
-            path: self.file(),
         }
     }
 

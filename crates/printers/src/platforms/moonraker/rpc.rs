@@ -81,15 +81,31 @@ impl Rpc {
 
     /// Asks, and waits for the answer.
     pub(super) async fn call(&self, publisher: &Publisher, method: &str, params: Value) -> Result<Value, CallFailure> {
-        let lost = || {
-            let problem = || CommandFailure::NotConnected("the connection to Moonraker is lost".to_owned());
-            CallFailure::NotAsked(publisher.check().err().unwrap_or_else(problem))
-        };
-        let calls = self.calls.lock().clone().ok_or_else(lost)?;
-        let (answer, answered) = oneshot::channel();
-        calls.send(Call { method: method.to_owned(), params, answer }).await.map_err(|_| lost())?;
-        answered.await.map_err(|_| lost())?.map_err(CallFailure::Refused)
+        let answered = self.ask(publisher, method, params).await?;
+        answered.await.map_err(|_| lost(publisher))?.map_err(CallFailure::Refused)
     }
+
+    /// Asks, and does not care for the answer.
+    pub(super) async fn tell(&self, publisher: &Publisher, method: &str, params: Value) -> Result<(), CallFailure> {
+        self.ask(publisher, method, params).await.map(drop)
+    }
+
+    async fn ask(
+        &self,
+        publisher: &Publisher,
+        method: &str,
+        params: Value,
+    ) -> Result<oneshot::Receiver<Result<Value, RpcError>>, CallFailure> {
+        let calls = self.calls.lock().clone().ok_or_else(|| lost(publisher))?;
+        let (answer, answered) = oneshot::channel();
+        calls.send(Call { method: method.to_owned(), params, answer }).await.map_err(|_| lost(publisher))?;
+        Ok(answered)
+    }
+}
+
+fn lost(publisher: &Publisher) -> CallFailure {
+    let problem = || CommandFailure::NotConnected("the connection to Moonraker is lost".to_owned());
+    CallFailure::NotAsked(publisher.check().err().unwrap_or_else(problem))
 }
 
 /// Questions on their way, by number.

@@ -50,7 +50,7 @@ mod question {
 }
 
 #[derive(Debug, Error)]
-enum Lost {
+pub(super) enum Lost {
     #[error("{0}")]
     Connect(#[from] ConnectError),
     #[error("Moonraker asks for an API key: set `api_key`")]
@@ -122,7 +122,7 @@ async fn connect(moonraker: &Moonraker) -> Result<Socket, Lost> {
     }
 }
 
-fn key_problem(moonraker: &Moonraker) -> Lost {
+pub(super) fn key_problem(moonraker: &Moonraker) -> Lost {
     if moonraker.client.api_key().is_some() { Lost::KeyWrong } else { Lost::KeyMissing }
 }
 

@@ -1,25 +1,59 @@
 //! What OctoPrint is told.
 
-use http::StatusCode;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use http::{HeaderMap, StatusCode};
 use model::Secret;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::OctoPrint;
 use super::state::refused;
-use crate::platforms::{CommandFailure, Outcome};
+use crate::platforms::{CommandFailure, NativeAnswer, NativeCommand, Outcome, PauseOrder};
 
 impl OctoPrint {
-    pub(super) async fn pause_print(&self) -> Outcome<()> {
-        self.tell_job(&json!({"command": "pause", "action": "pause"})).await
+    pub(super) async fn pause_print(&self, order: &PauseOrder) -> Outcome<()> {
+        self.tell_job(&json!({"command": "pause", "action": "pause"})).await?;
+        self.looking.lock().await.smart_pause.handle_order(order);
+        Ok(())
     }
 
     pub(super) async fn resume_print(&self) -> Outcome<()> {
+        let lines = self.looking.lock().await.smart_pause.handle_resume();
+        // The printer works them off before anything that follows, so the print goes on with hot heaters.
+        self.send_lines(&lines).await?;
         self.tell_job(&json!({"command": "pause", "action": "resume"})).await
     }
 
     pub(super) async fn cancel_print(&self) -> Outcome<()> {
         self.tell_job(&json!({"command": "cancel"})).await
+    }
+
+    /// Sends lines of G-code to the printer, if there are any.
+    pub(super) async fn send_lines(&self, lines: &[String]) -> Outcome<()> {
+        if lines.is_empty() {
+            return Ok(());
+        }
+        let answer = self.client.post("/api/printer/command", &json!({"commands": lines})).await?;
+        self.check_told(answer.status)
+    }
+
+    pub(super) async fn pass_native(&self, command: &NativeCommand) -> Outcome<NativeAnswer> {
+        let http = command.http.as_ref().ok_or(CommandFailure::NotSupported)?;
+        let (answer, headers) = self.client.pass(http).await?;
+        let mut response = json!({
+            "StatusCode": answer.status.as_u16(),
+            "Headers": texts(&headers),
+            "Url": format!("{}{}", self.client.target(), http.path),
+            "BodySizeBytes": answer.body().len(),
+        });
+        let body = answer.body();
+        match (serde_json::from_slice::<Value>(body), std::str::from_utf8(body)) {
+            (Ok(json), _) => response["BodyAsJson"] = json,
+            (_, Ok(text)) => response["BodyAsText"] = json!(text),
+            _ => response["BodyAsBase64"] = json!(STANDARD.encode(body)),
+        }
+        Ok(NativeAnswer { response: Some(response), is_error: answer.status.as_u16() >= 400 })
     }
 
     async fn tell_job(&self, order: &Value) -> Outcome<()> {
@@ -63,4 +97,10 @@ impl OctoPrint {
             Err(CommandFailure::Software(502, "OctoPrint's answer holds no key".to_owned()))
         }
     }
+}
+
+/// Headers as texts; those that are none are left out, and so are cookies, which are the agent's own.
+fn texts(headers: &HeaderMap) -> Value {
+    let pairs = headers.iter().filter(|(name, _)| **name != http::header::SET_COOKIE);
+    pairs.filter_map(|(name, value)| Some((name.as_str().to_owned(), json!(value.to_str().ok()?)))).collect()
 }

@@ -2,6 +2,8 @@
 
 mod cameras;
 mod control;
+mod files;
+mod smart_pause;
 mod state;
 
 use std::sync::Arc;
@@ -13,10 +15,15 @@ use http::StatusCode;
 use model::Secret;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
+use tracing::warn;
 
 use self::cameras::Settings;
-use self::state::LastEnd;
-use super::{Facts, Observed, Outcome, PauseOrder, Platform, PlatformContext, feature};
+use self::smart_pause::SmartPause;
+use self::state::{LastEnd, Seen};
+use super::{
+    Download, Facts, FileChange, FileDetails, FileRights, Listing, NativeAnswer, NativeCommand, Observed, Outcome,
+    PauseOrder, Platform, PlatformContext, Root, StartOrder, Transport, Upload, VirtualPath, feature,
+};
 use crate::cameras::CameraSource;
 use crate::software_client::SoftwareClient;
 
@@ -37,6 +44,7 @@ pub(super) struct OctoPrint {
 /// What is known from the looks before; whoever looks holds it.
 struct Looking {
     end: LastEnd,
+    smart_pause: SmartPause,
     cameras: Vec<CameraSource>,
     settings_due: Instant,
     looked: Option<Instant>,
@@ -44,7 +52,13 @@ struct Looking {
 
 pub(super) fn create(context: PlatformContext) -> Arc<dyn Platform> {
     let client = SoftwareClient::new(context.connector.clone(), context.api_key.clone());
-    let looking = Looking { end: LastEnd::default(), cameras: vec![], settings_due: Instant::now(), looked: None };
+    let looking = Looking {
+        end: LastEnd::default(),
+        smart_pause: SmartPause::default(),
+        cameras: vec![],
+        settings_due: Instant::now(),
+        looked: None,
+    };
     Arc::new(OctoPrint { context, client, looking: Mutex::new(looking) })
 }
 
@@ -65,7 +79,16 @@ impl OctoPrint {
             looking.cameras = settings.cameras(&self.context.addresses);
             looking.settings_due = Instant::now() + SETTINGS_PERIOD;
         }
-        let observed = looked.unwrap_or_else(Observed::trouble);
+        let observed = match looked {
+            Ok(Seen { observed, heaters, is_paused }) => {
+                let lines = looking.smart_pause.handle_look(observed.state.phase, is_paused, &heaters);
+                if let Err(failure) = self.send_lines(&lines).await {
+                    warn!("the heaters could not be set for a pause: {failure}");
+                }
+                observed
+            }
+            Err(trouble) => Observed::trouble(trouble),
+        };
         self.context.publisher.publish(Observed { cameras: looking.cameras.clone(), ..observed });
         looking.looked = Some(Instant::now());
     }
@@ -73,7 +96,15 @@ impl OctoPrint {
 
 impl Platform for OctoPrint {
     fn facts(&self) -> Facts {
-        Facts { features: feature::START, ..Facts::default() }
+        const GCODE: &[Root] = &[Root::Gcode];
+        const BOTH: &[Root] = &[Root::Gcode, Root::Logs];
+        Facts {
+            features: feature::START,
+            // Its detection knows it.
+            version: String::new(),
+            transport: Some(Transport::Http),
+            files: FileRights { list: BOTH, upload: GCODE, download: BOTH, delete: BOTH, details: GCODE },
+        }
     }
 
     fn observe(&self) -> BoxFuture<'_, ()> {
@@ -92,8 +123,8 @@ impl Platform for OctoPrint {
         self.look(max_age).boxed()
     }
 
-    fn pause<'a>(&'a self, _order: &'a PauseOrder) -> BoxFuture<'a, Outcome<()>> {
-        self.pause_print().boxed()
+    fn pause<'a>(&'a self, order: &'a PauseOrder) -> BoxFuture<'a, Outcome<()>> {
+        self.pause_print(order).boxed()
     }
 
     fn resume(&self) -> BoxFuture<'_, Outcome<()>> {
@@ -102,6 +133,38 @@ impl Platform for OctoPrint {
 
     fn cancel(&self) -> BoxFuture<'_, Outcome<()>> {
         self.cancel_print().boxed()
+    }
+
+    fn start<'a>(&'a self, order: &'a StartOrder) -> BoxFuture<'a, Outcome<FileChange>> {
+        self.start_print(order).boxed()
+    }
+
+    fn list_files(&self, root: Root) -> BoxFuture<'_, Outcome<Listing>> {
+        self.list(root).boxed()
+    }
+
+    fn file_details<'a>(&'a self, path: &'a VirtualPath) -> BoxFuture<'a, Outcome<FileDetails>> {
+        self.details(path).boxed()
+    }
+
+    fn upload<'a>(&'a self, path: &'a VirtualPath, upload: Upload) -> BoxFuture<'a, Outcome<FileChange>> {
+        self.store(path, upload).boxed()
+    }
+
+    fn download<'a>(&'a self, path: &'a VirtualPath) -> BoxFuture<'a, Outcome<Download>> {
+        self.open(path).boxed()
+    }
+
+    fn delete<'a>(&'a self, path: &'a VirtualPath) -> BoxFuture<'a, Outcome<FileChange>> {
+        self.remove(path).boxed()
+    }
+
+    fn log(&self) -> BoxFuture<'_, Outcome<Download>> {
+        self.open_log().boxed()
+    }
+
+    fn send_native<'a>(&'a self, command: &'a NativeCommand) -> BoxFuture<'a, Outcome<NativeAnswer>> {
+        self.pass_native(command).boxed()
     }
 
     fn application_key<'a>(&'a self, app: &'a str) -> BoxFuture<'a, Outcome<Secret>> {

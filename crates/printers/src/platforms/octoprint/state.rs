@@ -46,7 +46,6 @@ impl Filament {
 struct File {
     name: Option<String>,
     display: Option<String>,
-    path: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -112,24 +111,36 @@ impl LastEnd {
     }
 }
 
+/// What one look has shown.
+pub(super) struct Seen {
+    pub(super) observed: Observed,
+    /// OctoPrint's `temperature`.
+    pub(super) heaters: Value,
+    /// Whether it has come to rest; a printer that is about to pause still moves.
+    pub(super) is_paused: bool,
+}
+
 /// One look.
-pub(super) async fn look(client: &SoftwareClient, end: &mut LastEnd) -> Result<Observed, CommandFailure> {
+pub(super) async fn look(client: &SoftwareClient, end: &mut LastEnd) -> Result<Seen, CommandFailure> {
     let job = client.get("/api/job").await?;
     check(client, &job)?;
     let job: JobAnswer = job.json()?;
     let printer = client.get("/api/printer?exclude=sd").await?;
     if printer.status == StatusCode::CONFLICT {
-        return offline(&job);
+        let observed = offline(&job)?;
+        return Ok(Seen { observed, heaters: Value::Null, is_paused: false });
     }
     check(client, &printer)?;
     let printer: PrinterAnswer = printer.json()?;
     let details = JobDetails {
         filament_mm: job.job.filament.first(),
-        path: job.job.file.path.clone(),
         material: Some(materials(&printer.temperature)),
         ..JobDetails::default()
     };
-    Ok(Observed { state: read(job, printer, end), details, ..Observed::default() })
+    let heaters = Value::Object(printer.temperature.clone());
+    let is_paused = printer.state.flags.paused && !printer.state.flags.pausing;
+    let observed = Observed { state: read(job, printer, end), details, ..Observed::default() };
+    Ok(Seen { observed, heaters, is_paused })
 }
 
 /// OctoPrint without a printer, or with one that has failed.

@@ -1,5 +1,7 @@
 //! The virtual printer's state.
 
+mod files;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +12,8 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{
-    CommandFailure, Facts, JobDetails, LightState, Observed, Outcome, PauseOrder, Platform, PlatformContext, feature,
+    CommandFailure, Download, Facts, FileChange, FileDetails, FileRights, JobDetails, LightState, Listing, Observed,
+    Outcome, PauseOrder, Platform, PlatformContext, Root, StartOrder, Upload, VirtualPath, feature,
 };
 use crate::software_client::SoftwareClient;
 
@@ -73,10 +76,12 @@ pub(super) fn create(context: PlatformContext) -> Arc<dyn Platform> {
 
 impl Platform for VirtualPrinter {
     fn facts(&self) -> Facts {
+        const GCODE: &[Root] = &[Root::Gcode];
         Facts {
             features: feature::LIGHT | feature::START,
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            ..Facts::default()
+            transport: None,
+            files: FileRights { list: GCODE, upload: GCODE, download: GCODE, delete: GCODE, details: GCODE },
         }
     }
 
@@ -120,6 +125,34 @@ impl Platform for VirtualPrinter {
         }
         .boxed()
     }
+
+    fn start<'a>(&'a self, order: &'a StartOrder) -> BoxFuture<'a, Outcome<FileChange>> {
+        async move {
+            self.tell(json!({"command": "start", "file": order.path.relative()})).await?;
+            Ok(files::change(&order.path))
+        }
+        .boxed()
+    }
+
+    fn list_files(&self, _root: Root) -> BoxFuture<'_, Outcome<Listing>> {
+        files::list(&self.client).boxed()
+    }
+
+    fn file_details<'a>(&'a self, path: &'a VirtualPath) -> BoxFuture<'a, Outcome<FileDetails>> {
+        files::details(&self.client, path).boxed()
+    }
+
+    fn upload<'a>(&'a self, path: &'a VirtualPath, upload: Upload) -> BoxFuture<'a, Outcome<FileChange>> {
+        files::store(&self.client, path, upload).boxed()
+    }
+
+    fn download<'a>(&'a self, path: &'a VirtualPath) -> BoxFuture<'a, Outcome<Download>> {
+        files::open(&self.client, path).boxed()
+    }
+
+    fn delete<'a>(&'a self, path: &'a VirtualPath) -> BoxFuture<'a, Outcome<FileChange>> {
+        files::remove(&self.client, path).boxed()
+    }
 }
 
 impl VirtualPrinter {
@@ -141,13 +174,11 @@ impl VirtualPrinter {
         if answer.status.is_success() {
             return Ok(());
         }
-        #[derive(Deserialize)]
-        struct Problem {
-            message: String,
-        }
-        let message = answer.json::<Problem>().map(|problem| problem.message).unwrap_or_default();
+        let message = files::message(&answer);
         Err(match answer.status.as_u16() {
             409 => CommandFailure::WrongState(message),
+            404 => CommandFailure::NotFound(message),
+            400 | 422 => CommandFailure::BadArguments(message),
             status => CommandFailure::Failed(format!("the virtual printer answers {status}: {message}")),
         })
     }
