@@ -75,7 +75,7 @@ impl Relay {
                 domain: self.names.domain.host(),
                 abuse_contact: notice.abuse_contact.as_deref(),
             })),
-            Method::POST if !is_same_origin(&request, visitor) => {
+            Method::POST if !is_same_origin(request.headers(), visitor) => {
                 plain_response(StatusCode::FORBIDDEN, "the form was sent from another site")
             }
             Method::POST => {

@@ -166,7 +166,10 @@ async fn octoprint_does_what_it_can() {
 
     let webcams = api.result("list-webcam", "").await;
     assert_eq!(webcams["Webcams"][0]["Name"], "Frontleft");
-    assert_eq!((&webcams["Webcams"][0]["Rotation"], &webcams["Webcams"][0]["SnapshotUrl"]), (&json!(270), &json!(null)));
+    assert_eq!(
+        (&webcams["Webcams"][0]["Rotation"], &webcams["Webcams"][0]["SnapshotUrl"]),
+        (&json!(270), &json!(null))
+    );
     assert_eq!(webcams["Webcams"][0]["StreamUrl"], format!("{url}/webcam/?action=stream"));
 
     let job = |order: &str| vec![format!("POST /api/job {order}")];
@@ -242,10 +245,14 @@ async fn octoprints_files_go_both_ways() {
         "PrinterResponse": {"files": {"local": {"path": "f/a_b.gcode"}}}});
     assert_eq!((&upload["Status"], &upload["Result"]), (&json!(200), &stored), "{upload}");
     let sent = told.take().concat();
-    for part in ["POST /api/files/local ", "name=\"path\"\r\n\r\nf\r\n", "filename=\"a%22b.gcode\"", "\r\n\r\nG28\n\r\n--"] {
+    for part in
+        ["POST /api/files/local ", "name=\"path\"\r\n\r\nf\r\n", "filename=\"a%22b.gcode\"", "\r\n\r\nG28\n\r\n--"]
+    {
         assert!(sent.contains(part), "{part:?} in {sent:?}");
     }
-    for (query, body) in [("", "x"), ("?path=", "x"), ("?path=gcode", "x"), ("?path=logs/x", "x"), ("?path=gcode/x", "")] {
+    for (query, body) in
+        [("", "x"), ("?path=", "x"), ("?path=gcode", "x"), ("?path=logs/x", "x"), ("?path=gcode/x", "")]
+    {
         let refused = api.send("POST", &format!("files/upload{query}"), "app control", body).await;
         assert_eq!(refused.code(), 400, "{query}");
     }
@@ -275,8 +282,19 @@ async fn paths_of_files_never_lead_out() {
     api.watch.until("idle", |state| state.problem.is_none() && state.phase != Phase::Unknown).await;
     let long = format!("gcode/{}", "a".repeat(4096));
     for path in [
-        "..", "gcode/..", "gcode/../x", "gcode/a/../../x", "gcode/%2e%2e/x", "gcode\\..\\x", "/etc/passwd", "gcode/a\0b",
-        "gcode/a%00b", "gcode/a%2f..%2fb", "", "gcode", long.as_str(),
+        "..",
+        "gcode/..",
+        "gcode/../x",
+        "gcode/a/../../x",
+        "gcode/%2e%2e/x",
+        "gcode\\..\\x",
+        "/etc/passwd",
+        "gcode/a\0b",
+        "gcode/a%00b",
+        "gcode/a%2f..%2fb",
+        "",
+        "gcode",
+        long.as_str(),
     ] {
         for command in ["files/details", "files/delete", "files/download", "start"] {
             let answer = api.send("POST", command, "app control", &json!({"path": path}).to_string()).await;
@@ -356,7 +374,8 @@ async fn a_pause_is_told_to_people_unless_somebody_knows_of_it() {
         assert_eq!(state.pause_is_quiet, is_quiet, "{body}");
         let is_smart = body.contains("Smart");
         let cooled = r#"POST /api/printer/command {"commands":["M104 T0 S150"]}"#;
-        crate::client::eventually("the hot end is told", || async { !is_smart || told.0.lock().unwrap().len() > 1 }).await;
+        crate::client::eventually("the hot end is told", || async { !is_smart || told.0.lock().unwrap().len() > 1 })
+            .await;
         assert_eq!(told.take().iter().any(|message| message == cooled), is_smart, "{body}");
         if is_smart {
             assert_eq!(api.code("resume", "").await, 200);
@@ -428,7 +447,8 @@ async fn moonraker_does_all_of_it() {
     assert_eq!(status["JobStatus"]["MaterialSystem"]["Routes"], json!([{"SourceId": "source-0", "ToolId": "tool-0"}]));
 
     let script = |lines: &str| format!("printer.gcode.script {}", json!({"script": lines}));
-    let aside = |lines: &str| script(&format!("SAVE_GCODE_STATE NAME=spoolway\n{lines}\nRESTORE_GCODE_STATE NAME=spoolway"));
+    let aside =
+        |lines: &str| script(&format!("SAVE_GCODE_STATE NAME=spoolway\n{lines}\nRESTORE_GCODE_STATE NAME=spoolway"));
     for (command, body, code, expected) in [
         ("pause", json!({}), 786, None),
         ("resume", json!({}), 786, None),
@@ -457,7 +477,12 @@ async fn moonraker_does_all_of_it() {
         ("extrude", json!({"Extruder": 0.5, "DistanceMm": 5}), 400, None),
         ("extrude", json!({"Extruder": 0, "DistanceMm": 201}), 400, None),
         ("set-temp", json!({"BedC": 0}), 200, Some(script("M140 S0"))),
-        ("set-temp", json!({"BedC": 60.5, "ToolC": 200, "ToolNumber": 1}), 200, Some(script("M140 S60.5\nM104 T1 S200"))),
+        (
+            "set-temp",
+            json!({"BedC": 60.5, "ToolC": 200, "ToolNumber": 1}),
+            200,
+            Some(script("M140 S60.5\nM104 T1 S200")),
+        ),
         ("set-temp", json!({"ToolC": 200}), 200, Some(script("M104 S200"))),
         ("set-temp", json!({"ChamberC": 40}), 788, None),
         ("set-temp", json!({"BedC": true}), 400, None),
@@ -466,8 +491,18 @@ async fn moonraker_does_all_of_it() {
         ("set-temp", json!({"ToolC": -1}), 400, None),
         ("set-temp", json!({"ToolNumber": 1}), 400, None),
         ("set-temp", json!({}), 400, None),
-        ("start", json!({"Path": "gcode/f/a.gcode"}), 200, Some(r#"printer.print.start {"filename":"f/a.gcode"}"#.to_owned())),
-        ("start", json!({"Path": "gcode/refused.gcode"}), 400, Some(r#"printer.print.start {"filename":"refused.gcode"}"#.to_owned())),
+        (
+            "start",
+            json!({"Path": "gcode/f/a.gcode"}),
+            200,
+            Some(r#"printer.print.start {"filename":"f/a.gcode"}"#.to_owned()),
+        ),
+        (
+            "start",
+            json!({"Path": "gcode/refused.gcode"}),
+            400,
+            Some(r#"printer.print.start {"filename":"refused.gcode"}"#.to_owned()),
+        ),
     ] {
         assert_eq!(api.code(command, &body).await, code, "{command} {body}");
         assert_eq!(moonraker.take_told(), expected.into_iter().collect::<Vec<_>>(), "{command} {body}");
@@ -491,7 +526,9 @@ async fn moonraker_does_all_of_it() {
     }
     moonraker.push(r#"{"method":"notify_klippy_disconnected"}"#);
     api.watch.until("Klipper is gone", |state| state.problem.is_some()).await;
-    for (command, body) in [("status", json!({})), ("home", json!({})), ("pause", json!({})), ("set-temp", json!({"BedC": 1}))] {
+    for (command, body) in
+        [("status", json!({})), ("home", json!({})), ("pause", json!({})), ("set-temp", json!({"BedC": 1}))]
+    {
         assert_eq!(api.code(command, &body).await, 785, "{command}");
     }
     assert_eq!(moonraker.take_told(), Vec::<String>::new());
@@ -513,7 +550,9 @@ async fn moonrakers_files_and_native_messages() {
     let upload = api.send("POST", "files/upload?path=config/sub/x.cfg", "app control", "[x]\n").await.json();
     assert_eq!(upload["Result"]["PlatformPath"], "config/sub/x-2.cfg", "{upload}");
     let sent = moonraker.take_told().concat();
-    for part in ["POST /server/files/upload", "name=\"root\"\r\n\r\nconfig\r\n", "name=\"path\"\r\n\r\nsub\r\n", "[x]\n"] {
+    for part in
+        ["POST /server/files/upload", "name=\"root\"\r\n\r\nconfig\r\n", "name=\"path\"\r\n\r\nsub\r\n", "[x]\n"]
+    {
         assert!(sent.contains(part), "{part:?} in {sent:?}");
     }
     let download = api.send("GET", "files/download?path=logs/klippy.log", "app", "").await;

@@ -220,7 +220,12 @@ async fn serve_moonraker(
         if let Some((head, body)) = read_request(&mut stream).await {
             let answer = answer_file(&head);
             if head.method != "GET" {
-                told.lock().unwrap().push(format!("{} {}{}{body}", head.method, head.path, if body.is_empty() { "" } else { " " }));
+                told.lock().unwrap().push(format!(
+                    "{} {}{}{body}",
+                    head.method,
+                    head.path,
+                    if body.is_empty() { "" } else { " " }
+                ));
             }
             reply(&mut stream, answer).await;
         }
@@ -301,7 +306,9 @@ fn result(method: &str) -> &'static str {
         }
         "server.files.metadata" => r#"{"layer_count":48,"estimated_time":120.0}"#,
         "server.info" => r#"{"moonraker_version":"v0.9.3-fake","klippy_state":"ready"}"#,
-        "machine.device_power.devices" => r#"{"devices":[{"device":"printer","status":"on"},{"device":"shelf light","status":"on"}]}"#,
+        "machine.device_power.devices" => {
+            r#"{"devices":[{"device":"printer","status":"on"},{"device":"shelf light","status":"on"}]}"#
+        }
         _ if is_order(method) => r#""ok""#,
         _ => "null",
     }

@@ -257,6 +257,7 @@ impl Tenant {
         let invitation_id = store.invitations(now()).await.expect("a list")[0].id.to_string();
         let key = Secret::generate();
         let pairing = NewPairing {
+            printer: None,
             key: &key,
             host: "raspberry".to_owned(),
             software: String::new(),

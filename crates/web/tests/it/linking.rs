@@ -112,6 +112,7 @@ async fn codes_expire() {
     let (_, mut browser) = world.signed_in(&ann).await;
     let key = Secret::generate();
     let pairing = NewPairing {
+        printer: None,
         key: &key,
         host: "raspberry".to_owned(),
         software: String::new(),

@@ -240,6 +240,7 @@ impl Stage {
         let join = again.expect("an invitation");
         let key = Secret::generate();
         let pairing = NewPairing {
+            printer: None,
             key: &key,
             host: text.clone(),
             software: text.clone(),
