@@ -128,6 +128,9 @@ async fn try_out(
     Ok(overview_page(&state, layout, Some(answer)).into_response())
 }
 
+/// What the playground begins with.
+const FIRST_CALL: &str = "/api/appconnection/info";
+
 /// A call that the playground can make.
 struct PlaygroundCall {
     method: &'static str,
@@ -141,7 +144,10 @@ fn playground_calls() -> Vec<PlaygroundCall> {
         let method = if operations["get"].is_object() { "GET" } else { "POST" };
         PlaygroundCall { method, path: path.as_str() }
     };
-    paths.into_iter().flatten().map(of_path).collect()
+    let mut calls: Vec<_> = paths.into_iter().flatten().map(of_path).collect();
+    // First what changes nothing.
+    calls.sort_by_key(|call| call.path != FIRST_CALL);
+    calls
 }
 
 async fn reference(layout: Layout) -> impl IntoResponse {
