@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::CommandApi;
 use super::arguments::{Arguments, missing};
+use super::{CommandApi, FRESH};
 use crate::platforms::{Axis, CommandFailure, Heat, Move, Outcome, PauseOrder, Root, StartOrder, feature};
 use crate::print_control::{self, PrintOrder};
 
@@ -62,12 +62,10 @@ impl CommandApi {
 
     pub(super) async fn start(&self, arguments: &Arguments) -> Outcome<Value> {
         let path = super::files::path_argument(arguments, &["Path", "filepath", "file"])?;
-        let platform = self.able(feature::START)?;
         if path.root() != Root::Gcode {
             return Err(CommandFailure::BadArguments("only files below `gcode` can be printed".to_owned()));
         }
-        platform.refresh(Duration::ZERO).await;
-        self.shared.context.publisher.check()?;
+        let platform = self.able(feature::START, Duration::ZERO).await?;
         let state = self.shared.context.publisher.state();
         if state.phase.is_active() {
             return Err(CommandFailure::WrongState(format!("the printer is {}: a print is under way", state.phase)));
@@ -80,7 +78,7 @@ impl CommandApi {
     pub(super) async fn set_light(&self, arguments: &Arguments) -> Outcome<Value> {
         let name = arguments.text(&["Name"])?.ok_or_else(|| missing("Name"))?;
         let on = arguments.truth(&["On"])?.ok_or_else(|| missing("On"))?;
-        let platform = self.able(feature::LIGHT)?;
+        let platform = self.able(feature::LIGHT, FRESH).await?;
         print_control::switch_light(&platform, &self.shared.context.publisher, Some(name), on).await?;
         Ok(json!({}))
     }
@@ -95,12 +93,12 @@ impl CommandApi {
         };
         let distance = arguments.number_within(&["DistanceMm"], -MAX_MOVE, MAX_MOVE)?;
         let distance_mm = distance.ok_or_else(|| missing("DistanceMm"))?;
-        self.able(feature::MOVE)?.move_axis(Move { axis, distance_mm }).await?;
+        self.able(feature::MOVE, FRESH).await?.move_axis(Move { axis, distance_mm }).await?;
         Ok(json!({}))
     }
 
     pub(super) async fn home(&self) -> Outcome<Value> {
-        self.able(feature::HOME)?.home().await?;
+        self.able(feature::HOME, FRESH).await?.home().await?;
         Ok(json!({}))
     }
 
@@ -108,7 +106,7 @@ impl CommandApi {
         let extruder = arguments.whole(&["Extruder"], MAX_TOOL_NUMBER)?.ok_or_else(|| missing("Extruder"))?;
         let distance = arguments.number_within(&["DistanceMm"], -MAX_EXTRUDE, MAX_EXTRUDE)?;
         let distance_mm = distance.ok_or_else(|| missing("DistanceMm"))?;
-        self.able(feature::EXTRUDE)?.extrude(extruder, distance_mm).await?;
+        self.able(feature::EXTRUDE, FRESH).await?.extrude(extruder, distance_mm).await?;
         Ok(json!({}))
     }
 
@@ -122,7 +120,7 @@ impl CommandApi {
         if heat.bed.is_none() && heat.chamber.is_none() && heat.tool.is_none() {
             return Err(CommandFailure::BadArguments("one of `BedC`, `ChamberC` and `ToolC` is needed".to_owned()));
         }
-        self.able(feature::SET_TEMP)?.set_temperatures(heat).await?;
+        self.able(feature::SET_TEMP, FRESH).await?.set_temperatures(heat).await?;
         Ok(json!({}))
     }
 }

@@ -49,6 +49,8 @@ use crate::platforms::{CommandFailure, Outcome, Platform};
 const BODY_LIMIT: Duration = Duration::from_secs(30);
 /// For a command, unless it says otherwise.
 const LIMIT: Duration = Duration::from_secs(10);
+/// Two apps that ask at once make one question to the printer.
+const FRESH: Duration = Duration::from_secs(1);
 /// For what the printer's software does with files before it answers.
 const FILES_LIMIT: Duration = Duration::from_secs(60);
 
@@ -197,12 +199,13 @@ impl CommandApi {
         })
     }
 
-    /// The platform, if it has a feature and the printer can be told something.
-    fn able(&self, feature: u32) -> Outcome<Arc<dyn Platform>> {
+    /// The platform, if it has a feature and the printer can be told something, by a look no older than `max_age`.
+    async fn able(&self, feature: u32, max_age: Duration) -> Outcome<Arc<dyn Platform>> {
         let platform = self.platform()?;
         if platform.facts().features & feature == 0 {
             return Err(CommandFailure::NotSupported);
         }
+        platform.refresh(max_age).await;
         self.shared.context.publisher.check()?;
         Ok(platform)
     }

@@ -1,16 +1,14 @@
 //! The answer to `status`.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use model::printing::{Phase, PrinterState};
 use serde_json::{Map, Value, json};
 
-use super::CommandApi;
 use super::arguments::Arguments;
+use super::{CommandApi, FRESH};
 use crate::platforms::{JobDetails, Outcome, two_decimals};
 
-/// Two apps that ask at once make one question to the printer.
-const FRESH: Duration = Duration::from_secs(1);
 /// Numbers beyond it do not fit what apps keep them in.
 const MAX_SECONDS: u64 = 2_147_483_600;
 /// How often a look for failed prints would be taken, in seconds. Apps show it; nothing here looks.

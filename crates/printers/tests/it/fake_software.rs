@@ -199,10 +199,6 @@ impl FakeMoonraker {
     pub(crate) fn push(&self, message: &str) {
         self.push.send(message.to_owned()).unwrap();
     }
-
-    pub(crate) fn told(&self) -> Vec<String> {
-        self.told.lock().unwrap().clone()
-    }
 }
 
 async fn serve_moonraker(

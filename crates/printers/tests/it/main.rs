@@ -4,6 +4,7 @@
 mod cameras;
 mod client;
 mod command_api;
+mod command_api_moonraker;
 mod command_api_webcams;
 mod detect;
 mod fake_software;

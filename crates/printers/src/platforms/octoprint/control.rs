@@ -1,5 +1,7 @@
 //! What OctoPrint is told.
 
+use std::time::Duration;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http::{HeaderMap, StatusCode};
@@ -11,6 +13,11 @@ use super::OctoPrint;
 use super::state::refused;
 use crate::platforms::{CommandFailure, NativeAnswer, NativeCommand, Outcome, PauseOrder};
 
+/// Between looks at a printer that is about to pause.
+const PAUSING_PERIOD: Duration = Duration::from_millis(250);
+/// So often it is looked at: within the time that a command has.
+const PAUSING_LOOKS: u32 = 30;
+
 impl OctoPrint {
     pub(super) async fn pause_print(&self, order: &PauseOrder) -> Outcome<()> {
         self.tell_job(&json!({"command": "pause", "action": "pause"})).await?;
@@ -19,6 +26,17 @@ impl OctoPrint {
     }
 
     pub(super) async fn resume_print(&self) -> Outcome<()> {
+        // A printer that is about to pause works off its buffer first. OctoPrint takes a resume for it and forgets it.
+        for _ in 0..PAUSING_LOOKS {
+            if self.looking.lock().await.is_paused {
+                break;
+            }
+            tokio::time::sleep(PAUSING_PERIOD).await;
+            self.look(Duration::ZERO).await;
+        }
+        if !self.looking.lock().await.is_paused {
+            return Err(CommandFailure::WrongState("the printer has not come to rest yet; try again".to_owned()));
+        }
         let lines = self.looking.lock().await.smart_pause.handle_resume();
         // The printer works them off before anything that follows, so the print goes on with hot heaters.
         self.send_lines(&lines).await?;

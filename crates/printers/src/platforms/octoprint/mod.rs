@@ -13,6 +13,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use http::StatusCode;
 use model::Secret;
+use serde::Deserialize;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 use tracing::warn;
@@ -31,6 +32,8 @@ use crate::software_client::SoftwareClient;
 const PERIOD_WHILE_PRINTING: Duration = Duration::from_secs(2);
 /// For a printer that does nothing.
 const PERIOD_WHILE_IDLE: Duration = Duration::from_secs(10);
+/// Versions are shorter; what is longer is cut.
+const MAX_VERSION: usize = 64;
 /// Cameras are set up once.
 const SETTINGS_PERIOD: Duration = Duration::from_secs(60);
 
@@ -39,12 +42,16 @@ pub(super) struct OctoPrint {
     context: PlatformContext,
     client: SoftwareClient,
     looking: Mutex<Looking>,
+    /// OctoPrint's version, empty until it was asked.
+    version: parking_lot::Mutex<String>,
 }
 
 /// What is known from the looks before; whoever looks holds it.
 struct Looking {
     end: LastEnd,
     smart_pause: SmartPause,
+    /// Whether it has come to rest in a pause.
+    is_paused: bool,
     cameras: Vec<CameraSource>,
     settings_due: Instant,
     looked: Option<Instant>,
@@ -55,11 +62,12 @@ pub(super) fn create(context: PlatformContext) -> Arc<dyn Platform> {
     let looking = Looking {
         end: LastEnd::default(),
         smart_pause: SmartPause::default(),
+        is_paused: false,
         cameras: vec![],
         settings_due: Instant::now(),
         looked: None,
     };
-    Arc::new(OctoPrint { context, client, looking: Mutex::new(looking) })
+    Arc::new(OctoPrint { context, client, looking: Mutex::new(looking), version: parking_lot::Mutex::default() })
 }
 
 impl OctoPrint {
@@ -78,19 +86,40 @@ impl OctoPrint {
         {
             looking.cameras = settings.cameras(&self.context.addresses);
             looking.settings_due = Instant::now() + SETTINGS_PERIOD;
+            self.ask_version().await;
         }
         let observed = match looked {
             Ok(Seen { observed, heaters, is_paused }) => {
+                looking.is_paused = is_paused;
                 let lines = looking.smart_pause.handle_look(observed.state.phase, is_paused, &heaters);
                 if let Err(failure) = self.send_lines(&lines).await {
                     warn!("the heaters could not be set for a pause: {failure}");
                 }
                 observed
             }
-            Err(trouble) => Observed::trouble(trouble),
+            Err(trouble) => {
+                looking.is_paused = false;
+                Observed::trouble(trouble)
+            }
         };
         self.context.publisher.publish(Observed { cameras: looking.cameras.clone(), ..observed });
         looking.looked = Some(Instant::now());
+    }
+}
+
+impl OctoPrint {
+    /// Only those with a key are told.
+    async fn ask_version(&self) {
+        #[derive(Deserialize)]
+        struct Version {
+            server: String,
+        }
+        if let Ok(answer) = self.client.get("/api/version").await
+            && let Ok(version) = answer.json::<Version>()
+        {
+            let version = version.server.chars().filter(|letter| !letter.is_control()).take(MAX_VERSION).collect();
+            *self.version.lock() = version;
+        }
     }
 }
 
@@ -100,8 +129,7 @@ impl Platform for OctoPrint {
         const BOTH: &[Root] = &[Root::Gcode, Root::Logs];
         Facts {
             features: feature::START,
-            // Its detection knows it.
-            version: String::new(),
+            version: self.version.lock().clone(),
             transport: Some(Transport::Http),
             files: FileRights { list: BOTH, upload: GCODE, download: BOTH, delete: BOTH, details: GCODE },
         }
