@@ -51,6 +51,9 @@ class Printer:
             "heater_bed": {"temperature": 21.0, "target": 0.0, "power": 0.0},
             "heaters": {"available_heaters": ["extruder", "heater_bed"], "available_sensors": []},
             "pause_resume": {"is_paused": False},
+            "output_pin caselight": {"value": 0.0},
+            # No Klipper has this: every line that it was told to run, for tests to read.
+            "lines_run": {"lines": []},
             "idle_timeout": {"state": "Idle", "printing_time": 0.0},
             "display_status": {"progress": 0.0, "message": None},
             "virtual_sdcard": {
@@ -94,6 +97,12 @@ class Printer:
                 send({**template, "params": {"eventtime": time.monotonic(), "status": news}})
 
     def script(self, text: str):
+        self.objects["lines_run"]["lines"] += text.splitlines()
+        if match := re.search(r"SET_PIN PIN=caselight VALUE=(\d)", text):
+            self.update(**{"output_pin caselight": {"value": float(match[1])}})
+        for heater, command in (("heater_bed", "M140"), ("extruder", "M104")):
+            if match := re.search(command + r" (?:T\d+ )?S([\d.]+)", text):
+                self.update(**{heater: {"target": float(match[1])}})
         if match := re.match(r'SDCARD_PRINT_FILE\s+FILENAME="(.*)"', text):
             self.start(match[1])
         elif text.startswith("CANCEL_PRINT"):
@@ -106,6 +115,10 @@ class Printer:
         self.cancel()
         self.job = asyncio.get_running_loop().create_task(self.run(name, path))
 
+    def pause(self, paused: bool):
+        self.paused = paused
+        self.update(print_stats={"state": "paused" if paused else "printing"}, pause_resume={"is_paused": paused})
+
     def cancel(self):
         if self.job and not self.job.done():
             self.job.cancel()
@@ -114,6 +127,7 @@ class Printer:
     async def run(self, name: str, path: Path):
         size = path.stat().st_size
         begun = time.monotonic()
+        self.paused = False
         self.update(
             print_stats={
                 "filename": name,
@@ -133,6 +147,9 @@ class Printer:
         )
         while (passed := time.monotonic() - begun) < SECONDS:
             await asyncio.sleep(0.1)
+            if self.paused:
+                begun += 0.1
+                continue
             progress = min(passed / SECONDS, 1.0)
             self.update(
                 virtual_sdcard={"progress": progress, "file_position": int(size * progress)},
@@ -179,6 +196,10 @@ class Printer:
                 self.script(parameters["script"])
             case "pause_resume/cancel":
                 self.cancel()
+            case "pause_resume/pause":
+                self.pause(True)
+            case "pause_resume/resume":
+                self.pause(False)
             case "gcode/help":
                 return {}
         return {}
