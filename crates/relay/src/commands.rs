@@ -133,7 +133,7 @@ pub(crate) enum Judgement {
     /// It goes on, with this said of its caller.
     Passes(Caller),
     /// It is answered here.
-    Refused(Response<RelayBody>),
+    Refused(Box<Response<RelayBody>>),
 }
 
 /// A request to a printer's host, as far as rights depend on it.
@@ -151,7 +151,7 @@ pub(crate) fn judge(asker: &Asker<'_>) -> Judgement {
     let Some(ask) = ask_of(asker.parts.uri.path()) else { return Judgement::NoCommand };
     let mut caller = asker.caller;
     caller.may_control &= (asker.is_own_page && !is_foreign(&asker.parts.headers)) || is_explicit(asker);
-    let refused = |reason| Judgement::Refused(refusal(reason, asker.is_websocket, &asker.parts.method));
+    let refused = |reason| Judgement::Refused(Box::new(refusal(reason, asker.is_websocket, &asker.parts.method)));
     if asker.is_websocket && ask != Ask::Mqtt {
         return refused("there is no WebSocket at this address");
     }

@@ -276,7 +276,7 @@ impl Relay {
             Judgement::Passes(caller) => passage.caller = Some(caller),
             Judgement::Refused(mut response) => {
                 allow_any_origin(response.headers_mut(), passage.grant.entrance());
-                return Ok(response);
+                return Ok(*response);
             }
         }
         let (request, passage) = (Request::from_parts(parts, body), &passage);
