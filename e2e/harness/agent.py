@@ -25,7 +25,7 @@ class Agent:
 
     def start(self, wait: bool = True) -> "Agent":
         service = self.printer.service
-        command = [paths.AGENT, "run", "--server", service.origin, "--data", self.data]
+        command = [paths.AGENT, "run", "--server", service.agents_origin, "--data", self.data]
         command += ["--printer", self.target] if self.target else ["--virtual"]
         if not self.enrolled:
             command += ["--token", self.printer.token]

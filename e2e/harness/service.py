@@ -44,6 +44,8 @@ class Service:
         ready = self.process.wait_line(r"^spoolway is ready on (\S+) \(domain ([^)]+)\)$")
         self.url, self.domain = ready[1], ready[2]
         self.port = urlsplit(self.url).port
+        # Agents dial by a name that every resolver knows.
+        self.agents_origin = f"{urlsplit(self.url).scheme}://localhost:{self.port}"
         self.origin = f"{urlsplit(self.url).scheme}://{self.domain}"
         self.metrics_url = self.process.wait_line(r"^metrics on (\S+)$")[1]
         return self
