@@ -94,7 +94,9 @@ def check(case: Case, visit: Visit, relayed: list[Relayed], host: bytes) -> dict
             # Where the software was silent, or the visitor broke off, the service speaks.
             is_own = answer.values(b"x-spoolway-error") == [b"602"] if message.complete else answer.status == 400
             if one.answer is None or not (is_own and not message.complete):
-                assert is_own or (answer.status, answer.body) == (one.answer.status, one.answer.body), "another's answer"
+                assert is_own or (answer.status, answer.body) == (one.answer.status, one.answer.body), (
+                    "another's answer"
+                )
         else:
             assert not visit.was_closed or not message.complete, f"no answer to {message.first}"
         position += 1

@@ -91,4 +91,3 @@ class Front:
     def close(self):
         if self.process:
             self.process.close()
-

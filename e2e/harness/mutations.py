@@ -4,7 +4,21 @@ import random
 from dataclasses import dataclass
 
 # Header lines that have made two servers read two different messages.
-LENGTHS = [b"+%d", b" %d ", b"0%d", b"-%d", b"%d, %d", b"%d,", b"0x%x", b"%d\x00", b"%d\x0b", b"%d;", b"\t%d", b"%d.0", b"%d %d"]
+LENGTHS = [
+    b"+%d",
+    b" %d ",
+    b"0%d",
+    b"-%d",
+    b"%d, %d",
+    b"%d,",
+    b"0x%x",
+    b"%d\x00",
+    b"%d\x0b",
+    b"%d;",
+    b"\t%d",
+    b"%d.0",
+    b"%d %d",
+]
 CODINGS = [
     b"chunked", b"Chunked", b" chunked", b"chunked ", b"\tchunked", b"\x0bchunked", b"xchunked", b"chunked, identity",
     b"identity", b"identity, chunked", b"chunked, chunked", b"gzip, chunked", b"chunked;q=1", b"\"chunked\"", b"chunke",
@@ -15,7 +29,8 @@ CODING_NAMES = [
     b"Transfer-Encoding\t", b"X: y\nTransfer-Encoding", b"X: y\rTransfer-Encoding", b"Transfer-Encoding\x00",
 ]  # fmt: skip
 HOP_BY_HOP = [
-    b"Connection: X-Case", b"Connection: close, X-Case", b"Connection: Content-Length", b"Connection: Transfer-Encoding",
+    b"Connection: X-Case", b"Connection: close, X-Case", b"Connection: Content-Length",
+    b"Connection: Transfer-Encoding",
     b"Connection: Host", b"Connection: Authorization", b"Connection: keep-alive", b"Connection: X-Forwarded-For",
     b"Connection: \xff, X-Case", b"Keep-Alive: timeout=99", b"TE: trailers", b"TE: chunked", b"Trailer: X-Sum",
     b"Trailer: Content-Length", b"Proxy-Connection: keep-alive", b"Proxy-Authorization: Basic eDp5", b"Upgrade: h2c",
@@ -28,14 +43,23 @@ ODD_LINES = [
     b"X-Odd: a\rb", b"X-Odd: a\nX-Two: b", b"X-Odd:a", b"X-Odd:", b"X-Odd: \xff\xfe", b"X-Odd: a\x7f", b"X\xc3\xa9: a",
     b"X(Odd): a", b"X-Odd:\t a \t", b"Host: elsewhere.example", b"host:", b"X-Odd: " + b"y" * 5000,
 ]  # fmt: skip
-METHODS = [b"GET", b"POST", b"PUT", b"HEAD", b"DELETE", b"PATCH", b"OPTIONS", b"get", b"QUERY", b"A#B", b"GE T", b"G\x00T", b"TRACE", b"CONNECT", b"PRI"]  # fmt: skip
-VERSIONS = [b"HTTP/1.0", b"HTTP/1.2", b"HTTP/2.0", b"HTTP/0.9", b"http/1.1", b"HTTP/1.1 ", b"HTTP/01.1", b"HTTP/1.1\t", b"HTTP/1", b"", b"HTTP/1.1 x"]  # fmt: skip
+METHODS = [
+    b"GET", b"POST", b"PUT", b"HEAD", b"DELETE", b"PATCH", b"OPTIONS", b"get", b"QUERY", b"A#B", b"GE T", b"G\x00T",
+    b"TRACE", b"CONNECT", b"PRI",
+]  # fmt: skip
+VERSIONS = [
+    b"HTTP/1.0", b"HTTP/1.2", b"HTTP/2.0", b"HTTP/0.9", b"http/1.1", b"HTTP/1.1 ", b"HTTP/01.1", b"HTTP/1.1\t",
+    b"HTTP/1", b"", b"HTTP/1.1 x",
+]  # fmt: skip
 CHUNK_LINES = [
     b"%x", b"%X", b"0%x", b"000000%x", b"%x ", b"%x\t", b" %x", b"%x;a=b", b"%x ; a=\"b;c\"", b"%x;a=\"\r\"", b"%x;\n",
     b"0x%x", b"+%x", b"-%x", b"1000000000000000%x", b"%x\x00", b"%xg", b"%x;" + b"e" * 300,
 ]  # fmt: skip
 CHUNK_ENDS = [b"\r\n", b"\n", b"\r", b"", b"\r\n\r\n", b"XX", b"\r\r\n"]
-TRAILERS = [b"X-Sum: 1", b"Content-Length: 5", b"Transfer-Encoding: chunked", b"Host: elsewhere.example", b"Authorization: x", b"bad line", b" folded: 1"]  # fmt: skip
+TRAILERS = [
+    b"X-Sum: 1", b"Content-Length: 5", b"Transfer-Encoding: chunked", b"Host: elsewhere.example",
+    b"Authorization: x", b"bad line", b" folded: 1",
+]  # fmt: skip
 TARGETS = [
     b"//%s", b"/%s#fragment", b"/ %s", b"/%s\t", b"/a/../%s", b"/./%s", b"/%%2e%%2e/%s", b"/%%0d%%0aX: y/%s", b"/\\%s",
     b"/%s\xc3\xa9", b"/%s\"<>^`{|}", b"@elsewhere.example/%s", b"?%s", b"http://elsewhere.example/%s", b"/%s?a=b?c=%%",
@@ -70,7 +94,14 @@ class Mutator:
         if pick.random() < 0.35:
             request = self._damage(request, id, steps)
         # The one behind must get its own answer, whatever the one before it was.
-        after = self._head(b"GET", self.target(id + b"after"), [b"X-Case: after", *self.lines(2 * self.made + 1), b"Connection: close"]) + b"\r\n"
+        after = (
+            self._head(
+                b"GET",
+                self.target(id + b"after"),
+                [b"X-Case: after", *self.lines(2 * self.made + 1), b"Connection: close"],
+            )
+            + b"\r\n"
+        )
         return Case(id, request + after, steps)
 
     def _head(self, method: bytes, target: bytes, lines, version: bytes = b"HTTP/1.1") -> bytes:

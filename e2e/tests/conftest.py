@@ -8,9 +8,6 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import sync_playwright
 
-# Before it is imported, so that its assertions say what they compared.
-pytest.register_assert_rewrite("harness.framing")
-
 from harness import paths
 from harness.agent import Agent
 from harness.moonraker import Moonraker

@@ -108,7 +108,9 @@ def test_descriptors_run_out(tmp_path, echo_printer, counted):
             assert websocket.recv(timeout=10) == "after it"
         assert download.finish().whole and download.sha256 == EXPECTED
         wait_for(lambda: descriptors(rig.pid) <= before, 10, "the descriptors to be given back")
-        assert all(len([line for line in agent.process.lines if line.startswith("connected")]) == 1 for agent in rig.agents)
+        assert all(
+            len([line for line in agent.process.lines if line.startswith("connected")]) == 1 for agent in rig.agents
+        )
 
 
 def test_a_crowd_is_never_told_that_a_connection_is_gone(tmp_path, echo_printer):

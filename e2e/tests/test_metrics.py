@@ -40,7 +40,9 @@ def values(page: str) -> dict[str, float]:
 
 def test_the_manual_lists_them_all():
     manual = (paths.REPOSITORY / "docs" / "operating.md").read_text()
-    listed = {name for line in manual.splitlines() if line.startswith("| `") for name in re.findall(r"`(spoolway_\w+)`", line)}
+    listed = {
+        name for line in manual.splitlines() if line.startswith("| `") for name in re.findall(r"`(spoolway_\w+)`", line)
+    }
     assert listed == set(described())
 
 
@@ -82,13 +84,25 @@ def test_each_moves(tmp_path, echo_printer):
         # An agent that comes with a token that was used.
         token = agents[0].printer.token
         second = Process(
-            [paths.AGENT, "run", "--server", service.origin, "--virtual", "--token", token, "--data", tmp_path / "second"],
+            [
+                paths.AGENT,
+                "run",
+                "--server",
+                service.origin,
+                "--virtual",
+                "--token",
+                token,
+                "--data",
+                tmp_path / "second",
+            ],
             tmp_path / "second.log",
         )
         wait_for(lambda: look().get("spoolway_agent_refusals_total"), 20, "the refusal of an agent")
         # More connections than there may be.
         crowd = [service.site().socket() for _ in range(MAX_CONNECTIONS)]
-        wait_for(lambda: look().get("spoolway_visitor_connections_refused_total"), 10, "a connection that is one too many")
+        wait_for(
+            lambda: look().get("spoolway_visitor_connections_refused_total"), 10, "a connection that is one too many"
+        )
         for connection in crowd:
             connection.close()
         # Something that is cut.

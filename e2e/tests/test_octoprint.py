@@ -190,7 +190,7 @@ def test_a_person_logs_in_and_prints_in_a_browser(octoprint, octoprint_agent, pa
 
 
 def test_a_person_logs_in_over_https(octoprint, tls_service, page, tmp_path):
-    """OctoPrint names its cookies after the port and path at which it thinks that it is, and marks them by the scheme."""
+    """OctoPrint names its cookies after the port and path that it believes to be at, and marks them by the scheme."""
     agent = Agent(tmp_path / "agent", tls_service.add_printer(OWNER, "OctoPrint"), octoprint.url)
     try:
         shared = agent.start().printer.shared()

@@ -90,7 +90,9 @@ def part_of_file(number: int) -> bytes:
 
 
 @pytest.mark.timeout(180 + COUNT // 20)
-@pytest.mark.parametrize("make", [nginx, haproxy, tornado_of_octoprint, tornado_of_moonraker], ids=lambda one: one.__name__)
+@pytest.mark.parametrize(
+    "make", [nginx, haproxy, tornado_of_octoprint, tornado_of_moonraker], ids=lambda one: one.__name__
+)
 def test_the_software_gets_what_its_visitors_sent(make, request, service, tmp_path):
     print(f"SPOOLWAY_MUTATIONS_SEED={SEED} SPOOLWAY_MUTATIONS={COUNT}")
     software = make(request, make_directory(tmp_path, "software"))
@@ -110,7 +112,9 @@ def test_the_software_gets_what_its_visitors_sent(make, request, service, tmp_pa
                 visits = list(visitors.map(lambda case: visit(service.port, case.data), cases))
             # Whatever the agent has still open ends with it.
             agent.process.terminate()
-            origin = Origin(capture.take(), software.echoes, lambda message: b"x-forwarded-for" not in dict(message.headers))
+            origin = Origin(
+                capture.take(), software.echoes, lambda message: b"x-forwarded-for" not in dict(message.headers)
+            )
             for case, seen in zip(cases, visits, strict=True):
                 try:
                     for key, number in check(case, seen, origin.take(case.id), host).items():

@@ -32,9 +32,7 @@ class Account:
         self.email = email
         service.admin("user", "add", email, "--password-stdin", stdin=PASSWORD)
         self.printers = [service.add_printer(email, name) for name in names]
-        self.connections = [
-            printer.app_connection(name) for printer, name in zip(self.printers, names, strict=True)
-        ]
+        self.connections = [printer.app_connection(name) for printer, name in zip(self.printers, names, strict=True)]
         self.live_links = []
         for connection in self.connections[::4]:
             token = {"AppToken": connection["appApiToken"]}
