@@ -120,7 +120,10 @@ class Moonraker:
 
     def start_software(self) -> "Moonraker":
         command = [BINARY, "-d", self.data, "-n", "-u", Path(self._sockets.name) / "moonraker.sock"]
-        self.process = Process(command, self.directory / "moonraker.log")
+        # Moonraker names an upload's temporary file after the second, so two of them must not share a folder for those.
+        temporary = self.directory / "tmp"
+        temporary.mkdir(exist_ok=True)
+        self.process = Process(command, self.directory / "moonraker.log", environment={"TMPDIR": str(temporary)})
         wait_for(
             lambda: self.api("server/info").get("klippy_state") == "ready", 60, "Moonraker to find Klipper ready", 0.2
         )
