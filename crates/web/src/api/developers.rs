@@ -100,8 +100,9 @@ async fn try_out(
 ) -> Result<Response, PageFailure> {
     let layout = Layout::of(&browser);
     let calls = playground_calls();
-    let call = calls.iter().find(|call| call.path == form.call).or_else(|| calls.first());
-    let call = call.ok_or(PageFailure::Internal("the App APIs have no calls"))?;
+    let wanted = if form.call.is_empty() { FIRST_CALL } else { form.call.as_str() };
+    let call = calls.iter().find(|call| call.path == wanted);
+    let call = call.ok_or_else(|| PageFailure::BadRequest("the App APIs have no such call".to_owned()))?;
     let body = form.body.trim();
     if !body.is_empty() && !matches!(serde_json::from_str(body), Ok(Value::Object(_))) {
         return Err(PageFailure::BadRequest("the body has to be a JSON object, or empty".to_owned()));
