@@ -143,7 +143,8 @@ def test_what_was_typed_stays_text(stage, watched):
     service, *_ = stage
     page = watched()
     harmless = None
-    for text in ["harmless", *TEXTS[:8]]:
+    # Few: from one address a fast machine may sign in twenty times, and the tests here share that.
+    for text in ["harmless", *TEXTS[:4]]:
         page.goto(f"{service.origin}/sign-in")
         # Past the browser's own opinion of what an address is.
         page.evaluate(
