@@ -91,7 +91,7 @@ struct SettingsArguments {
 #[derive(Args)]
 #[command(next_help_heading = "The printer, where no configuration file describes any")]
 struct PrinterArguments {
-    /// OctoPrint or Moonraker, like `http://127.0.0.1:5000`.
+    /// OctoPrint, Moonraker or PrusaLink, like `http://127.0.0.1:5000`.
     #[arg(long = "printer", value_name = "URL", env = "SPOOLWAY_AGENT_PRINTER")]
     url: Option<String>,
     /// A printer made of software, in place of a real one.
@@ -100,12 +100,21 @@ struct PrinterArguments {
     /// The one-time token of the first start; with a configuration file of one printer, that printer's.
     #[arg(long, value_name = "TOKEN", env = "SPOOLWAY_AGENT_TOKEN", hide_env_values = true)]
     token: Option<String>,
-    /// A file with a key of OctoPrint's or Moonraker's, with which the agent reads what the printer does.
+    /// A file with a key of the printer's software, with which the agent reads what the printer does.
     #[arg(long, value_name = "FILE", env = "SPOOLWAY_AGENT_PRINTER_API_KEY_FILE")]
     printer_api_key_file: Option<PathBuf>,
     /// The key itself. As a flag, every user of this machine could read it.
     #[arg(long, hide = true, value_name = "KEY", env = "SPOOLWAY_AGENT_PRINTER_API_KEY", hide_env_values = true)]
     printer_api_key: Option<String>,
+    /// A user of PrusaLink's, in place of a key; mostly `maker`.
+    #[arg(long, value_name = "NAME", env = "SPOOLWAY_AGENT_PRINTER_USERNAME")]
+    printer_username: Option<String>,
+    /// A file with that user's password.
+    #[arg(long, value_name = "FILE", env = "SPOOLWAY_AGENT_PRINTER_PASSWORD_FILE")]
+    printer_password_file: Option<PathBuf>,
+    /// The password itself. As a flag, every user of this machine could read it.
+    #[arg(long, hide = true, value_name = "PASSWORD", env = "SPOOLWAY_AGENT_PRINTER_PASSWORD", hide_env_values = true)]
+    printer_password: Option<String>,
     /// Tell the printer's software its visitors' addresses (`forward`), or not (`hide`).
     #[arg(long, value_name = "HOW", env = "SPOOLWAY_AGENT_VISITOR_ADDRESS")]
     visitor_address: Option<String>,
@@ -182,6 +191,9 @@ impl SettingsArguments {
             token,
             printer_api_key_file,
             printer_api_key,
+            printer_username: username,
+            printer_password_file,
+            printer_password,
             visitor_address,
             printer_ca: ca,
             virtual_port,
@@ -189,13 +201,8 @@ impl SettingsArguments {
             virtual_lines_per_second,
             virtual_frames_per_second,
         } = self.printer;
-        let api_key = match printer_api_key_file {
-            None => printer_api_key,
-            Some(path) => Some(std::fs::read_to_string(&path).map_err(|error| {
-                let message = format!("`{}` cannot be read: {error}", path.display());
-                SettingsError::Problems(vec![Problem { key: "printer_api_key_file".to_owned(), message }])
-            })?),
-        };
+        let api_key = from_file("printer_api_key_file", printer_api_key_file)?.or(printer_api_key);
+        let password = from_file("printer_password_file", printer_password_file)?.or(printer_password);
         let printer = PrinterEntry {
             name: None,
             url,
@@ -204,6 +211,8 @@ impl SettingsArguments {
             token,
             visitor_address,
             api_key,
+            username,
+            password,
             camera_hosts: Vec::new(),
             r#virtual,
             virtual_port,
@@ -213,6 +222,15 @@ impl SettingsArguments {
         };
         Ok(Overrides { server: self.server, ca: self.ca, insecure: self.insecure, data: self.data, printer })
     }
+}
+
+/// What a file holds, whose path is a setting.
+fn from_file(key: &str, path: Option<PathBuf>) -> Result<Option<String>, SettingsError> {
+    let Some(path) = path else { return Ok(None) };
+    std::fs::read_to_string(&path).map(Some).map_err(|error| {
+        let message = format!("`{}` cannot be read: {error}", path.display());
+        SettingsError::Problems(vec![Problem { key: key.to_owned(), message }])
+    })
 }
 
 /// A misspelt variable would otherwise do nothing, and nobody would be told.

@@ -30,6 +30,8 @@ pub(crate) struct PrinterEntry {
     pub(crate) token: Option<String>,
     pub(crate) visitor_address: Option<String>,
     pub(crate) api_key: Option<String>,
+    pub(crate) username: Option<String>,
+    pub(crate) password: Option<String>,
     #[serde(default)]
     pub(crate) camera_hosts: Vec<String>,
     #[serde(default)]
@@ -43,7 +45,13 @@ pub(crate) struct PrinterEntry {
 impl PrinterEntry {
     /// Whether it says nothing but what people do not like to write into files.
     pub(crate) fn holds_secrets_only(&self) -> bool {
-        let secrets = Self { token: self.token.clone(), api_key: self.api_key.clone(), ..Self::default() };
+        let secrets = Self {
+            token: self.token.clone(),
+            api_key: self.api_key.clone(),
+            username: self.username.clone(),
+            password: self.password.clone(),
+            ..Self::default()
+        };
         *self == secrets
     }
 }

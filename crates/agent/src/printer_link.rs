@@ -74,6 +74,7 @@ pub(crate) async fn run(
     let (publish, mut status) = watch::channel(PrinterStatus::default());
     let observed = ObserverOptions {
         api_key: settings.api_key.clone(),
+        login: settings.login.clone(),
         camera_hosts: settings.camera_hosts.clone(),
         memory: Some(directory.path().join(PRINT_FILE)),
     };

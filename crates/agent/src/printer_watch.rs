@@ -59,6 +59,7 @@ pub(crate) fn describe(status: &PrinterStatus) -> String {
     let name = match status.software.as_str() {
         software::OCTOPRINT => "OctoPrint",
         software::MOONRAKER => "Moonraker",
+        software::PRUSALINK => "PrusaLink",
         software::VIRTUAL => "virtual printer",
         _ => "unknown software",
     };

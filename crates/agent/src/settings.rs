@@ -9,6 +9,7 @@ use std::sync::Arc;
 use model::Secret;
 use printers::PrinterUrl;
 use printers::forward::VisitorAddress;
+use printers::observe::Login;
 use printers::virtual_printer::{PrintSpeed, VirtualPrinterOptions};
 use thiserror::Error;
 use tunnel::dial::ServerUrl;
@@ -17,6 +18,8 @@ use crate::config_file::{ConfigFile, PrinterEntry};
 
 /// Keys have 32 characters; longer ones were copied with something else.
 const MAX_KEY: usize = 256;
+/// Of a user's name or password; printers make them of some twenty.
+const MAX_LOGIN: usize = 256;
 
 /// Checked settings.
 #[derive(Clone, Debug)]
@@ -46,6 +49,8 @@ pub struct PrinterSettings {
     pub visitor_address: VisitorAddress,
     /// A key of the printer's software, for what the agent itself asks of it.
     pub api_key: Option<Secret>,
+    /// A user of the printer's software, for the same, where it has users in place of keys.
+    pub login: Option<Login>,
     /// Hosts besides the printer's own that its cameras may be on.
     pub camera_hosts: Vec<String>,
     /// Certificates to trust besides the system's when talking to the printer.
@@ -187,6 +192,8 @@ fn resolve_printers(
         (true, [only]) if flags.holds_secrets_only() => {
             only.token = flags.token.or(only.token.take());
             only.api_key = flags.api_key.or(only.api_key.take());
+            only.username = flags.username.or(only.username.take());
+            only.password = flags.password.or(only.password.take());
         }
         (true, _) => {
             problems.add::<()>(
@@ -241,6 +248,7 @@ fn resolve_printer(data: &Path, place: &str, entry: PrinterEntry, problems: &mut
         Some(key) if key.len() <= MAX_KEY && key.bytes().all(|byte| byte.is_ascii_graphic()) => Some(Secret::new(key)),
         Some(_) => problems.add(&key("api_key"), "it is no key; was it copied whole, and nothing else?"),
     };
+    let login = resolve_login(&key, &entry, problems);
     for host in &entry.camera_hosts {
         let is_host =
             !host.is_empty() && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-:_".contains(&byte));
@@ -268,9 +276,31 @@ fn resolve_printer(data: &Path, place: &str, entry: PrinterEntry, problems: &mut
         token,
         visitor_address,
         api_key,
+        login,
         camera_hosts: entry.camera_hosts,
         ca: entry.ca,
     })
+}
+
+fn resolve_login(key: &dyn Fn(&str) -> String, entry: &PrinterEntry, problems: &mut Problems) -> Option<Login> {
+    // Files that hold a password end with a line break, and a password does not.
+    let text = |value: &Option<String>| {
+        let text = value.as_deref().map(|text| text.trim_end_matches(['\r', '\n']));
+        text.filter(|text| !text.is_empty()).map(str::to_owned)
+    };
+    let is_usable = |text: &str| text.len() <= MAX_LOGIN && !text.chars().any(char::is_control);
+    match (text(&entry.username), text(&entry.password)) {
+        (None, None) => None,
+        (Some(username), _) if !is_usable(&username) => {
+            problems.add(&key("username"), "it is no name; was it copied whole, and nothing else?")
+        }
+        (_, Some(password)) if !is_usable(&password) => {
+            problems.add(&key("password"), "it is no password; was it copied whole, and nothing else?")
+        }
+        (Some(username), Some(password)) => Some(Login { username, password: Secret::new(password) }),
+        (Some(_), None) => problems.add(&key("password"), "it is missing, and `username` is of no use without it"),
+        (None, Some(_)) => problems.add(&key("username"), "it is missing; PrusaLink's user is mostly `maker`"),
+    }
 }
 
 fn resolve_target(key: &dyn Fn(&str) -> String, entry: &PrinterEntry, problems: &mut Problems) -> Option<Target> {
@@ -283,7 +313,7 @@ fn resolve_target(key: &dyn Fn(&str) -> String, entry: &PrinterEntry, problems: 
         (None, false) => problems.add(
             &key("url"),
             "it is missing, so requests have nowhere to go; \
-             give the address of OctoPrint or Moonraker, like `http://127.0.0.1:5000`, or `virtual = true`",
+             give the address of OctoPrint, Moonraker or PrusaLink, like `http://127.0.0.1:5000`, or `virtual = true`",
         ),
         (Some(_), false) if has_virtual_settings => {
             problems.add(&key("virtual"), "settings of the virtual printer are of no use for one that has a `url`")

@@ -142,6 +142,7 @@ mod tests {
             token: None,
             visitor_address: VisitorAddress::default(),
             api_key: None,
+            login: None,
             camera_hosts: Vec::new(),
             ca: None,
         };

@@ -30,6 +30,8 @@ pub mod software {
     pub const OCTOPRINT: &str = "octoprint";
     /// Moonraker, with Klipper behind it.
     pub const MOONRAKER: &str = "moonraker";
+    /// PrusaLink.
+    pub const PRUSALINK: &str = "prusalink";
     /// The [virtual printer](crate::virtual_printer).
     pub const VIRTUAL: &str = "virtual";
     /// Anything else.
@@ -97,7 +99,7 @@ async fn identify(probe: &mut Probe) -> Result<Found, ProbeError> {
         Err(ProbeError::NotHttp(_)) => {}
     }
     let answer = probe.get("/api/version").await?;
-    if let Some(found) = as_octoprint_or_virtual(&answer) {
+    if let Some(found) = as_prusalink(&answer).or_else(|| as_octoprint_or_virtual(&answer)) {
         return Ok(found);
     }
     // OctoPrint tells its version only to those who may see its status. Its login page shows what it is.
@@ -116,7 +118,9 @@ async fn identify(probe: &mut Probe) -> Result<Found, ProbeError> {
                 answer.status.as_u16()
             )
         }
-        _ => format!("`{target}` answers neither as OctoPrint nor as Moonraker; requests are passed on all the same"),
+        _ => format!(
+            "`{target}` answers neither as OctoPrint nor as Moonraker or PrusaLink; requests are passed on all the same"
+        ),
     };
     Ok(Found { problem, ..Found::new(software::UNKNOWN, "") })
 }
@@ -147,6 +151,33 @@ fn as_moonraker(answer: &Answer) -> Option<Found> {
     }
     let info: ServerInfo = answer.json()?;
     Some(Found::new(software::MOONRAKER, &info.result.moonraker_version))
+}
+
+/// PrusaLink says what it is, where OctoPrint would; some versions in OctoPrint's own words, for slicers' sake. To
+/// strangers it shows a challenge, which OctoPrint never does.
+fn as_prusalink(answer: &Answer) -> Option<Found> {
+    #[derive(Deserialize)]
+    struct Version {
+        text: String,
+    }
+    /// The realms of the firmware, and of the program for the Raspberry Pi.
+    const REALMS: [&str; 2] = ["Printer API", "Administrator"];
+    /// How it asks for a user or, in old firmware, for a key.
+    const SCHEMES: [&str; 2] = ["Digest", "ApiKey"];
+    const NAME: &str = "PrusaLink";
+    if answer.status == StatusCode::UNAUTHORIZED {
+        let is_realm = |challenge: &http_auth::ChallengeRef<'_>| {
+            let realm = challenge.params.iter().find(|(name, _)| name.eq_ignore_ascii_case("realm"));
+            let is_known = realm.is_some_and(|(_, realm)| REALMS.contains(&realm.to_unescaped().as_str()));
+            is_known && SCHEMES.iter().any(|scheme| challenge.scheme.eq_ignore_ascii_case(scheme))
+        };
+        let texts = answer.challenges.iter().filter_map(|value| value.to_str().ok());
+        let mut challenges = texts.filter_map(|text| http_auth::parse_challenges(text).ok()).flatten();
+        return challenges.any(|challenge| is_realm(&challenge)).then(|| Found::new(software::PRUSALINK, ""));
+    }
+    let version: Version = answer.json()?;
+    let (_, number) = version.text.split_once(NAME)?;
+    Some(Found::new(software::PRUSALINK, number.trim().trim_end_matches(')')))
 }
 
 fn as_octoprint_or_virtual(answer: &Answer) -> Option<Found> {
@@ -184,6 +215,8 @@ struct Probe {
 
 struct Answer {
     status: StatusCode,
+    /// How it asks who we are.
+    challenges: Vec<HeaderValue>,
     body: Bytes,
 }
 
@@ -225,7 +258,8 @@ async fn ask(
     let exchange = async {
         let response = sender.send_request(request).await?;
         let status = response.status();
-        Ok(Answer { status, body: read_start(response.into_body()).await })
+        let challenges = response.headers().get_all(header::WWW_AUTHENTICATE).iter().cloned().collect();
+        Ok(Answer { status, challenges, body: read_start(response.into_body()).await })
     };
     let mut exchange = std::pin::pin!(exchange);
     // The connection is driven here and not in a task of its own, so that it ends when the timeout does.

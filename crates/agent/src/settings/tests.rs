@@ -186,3 +186,23 @@ fn keys_come_from_file_or_flags_and_cameras_hosts_are_hosts() {
         &[("printer.api_key", "it is no key"), ("printer.camera_hosts", "is no host")],
     );
 }
+
+#[test]
+fn users_of_the_printers_software_are_named_with_their_password() {
+    let file = "server = 'https://s.example'\n[[printer]]\nurl = 'http://prusa.local'\nusername = 'maker'\n\
+                password = ' spaces stay '";
+    let printer = &resolve(Overrides::default(), file).unwrap().printers[0];
+    let login = printer.login.as_ref().unwrap();
+    assert_eq!((login.username.as_str(), login.password.expose()), ("maker", " spaces stay "));
+    assert!(!format!("{printer:?}").contains("spaces"), "{printer:?}");
+
+    let flags = PrinterEntry { password: Some("from a file\n".to_owned()), ..PrinterEntry::default() };
+    let both = resolve(Overrides { printer: flags, ..Overrides::default() }, file).unwrap();
+    let login = both.printers[0].login.as_ref().unwrap();
+    assert_eq!((login.username.as_str(), login.password.expose()), ("maker", "from a file"));
+
+    check_printers("url = 'http://a'\nusername = 'maker'", &[("printer.password", "of no use without it")]);
+    check_printers("url = 'http://a'\npassword = 'x'", &[("printer.username", "mostly `maker`")]);
+    check_printers("url = 'http://a'\nusername = \"a\\tb\"\npassword = 'x'", &[("printer.username", "no name")]);
+    check_printers("url = 'http://a'\nusername = 'a'\npassword = \"x\\ny\"", &[("printer.password", "no password")]);
+}

@@ -8,6 +8,7 @@ mod http_camera;
 mod hub;
 mod jpeg;
 mod mjpeg;
+mod picture;
 mod response;
 
 use std::sync::Arc;
@@ -24,9 +25,11 @@ use url::Url;
 
 use self::http_camera::HttpCamera;
 pub(crate) use self::hub::CameraHub;
+pub(crate) use self::picture::is_picture;
 pub(crate) use self::response::{picture_response, stream_response};
 use crate::PrinterUrl;
 use crate::connector::ConnectError;
+use crate::software_client::AskError;
 
 /// For a picture; some cameras wake up first.
 const PICTURE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -139,6 +142,8 @@ impl CameraAddresses {
 pub(crate) enum CameraError {
     #[error("{0}")]
     Connect(#[from] ConnectError),
+    #[error("{0}")]
+    Software(#[from] AskError),
     #[error("the camera's address cannot be used")]
     Address,
     #[error("the camera does not answer in HTTP")]
@@ -147,7 +152,7 @@ pub(crate) enum CameraError {
     Status(StatusCode),
     #[error("the camera does not answer in time")]
     Silent,
-    #[error("the camera's answer is no JPEG picture")]
+    #[error("the camera's answer is no picture")]
     NoPicture,
     #[error("the camera's picture is larger than {MAX_PICTURE} bytes")]
     TooLarge,

@@ -13,6 +13,7 @@ use tunnel::agent_services::ServiceBody;
 use tunnel::agent_side::BoxError;
 
 use super::hub::Viewer;
+use super::picture::kind;
 use super::{CameraError, PICTURE_TIMEOUT};
 
 /// As the existing plugin names it; there are apps that look for it.
@@ -23,8 +24,9 @@ const SILENCE: Duration = Duration::from_secs(60);
 
 /// One picture.
 pub(crate) fn picture_response(picture: Bytes) -> Response<ServiceBody> {
+    let kind = kind(&picture);
     let mut response = Response::new(Full::new(picture).map_err(BoxError::from).boxed_unsync());
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("image/jpeg"));
+    response.headers_mut().insert(header::CONTENT_TYPE, kind);
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }
@@ -57,6 +59,8 @@ pub(crate) async fn stream_response(mut viewer: Viewer) -> Result<Response<Servi
 
 /// A part, with the delimiter behind it.
 fn part(picture: &[u8]) -> Vec<u8> {
-    let head = format!("Content-Type: image/jpeg\r\nContent-Length: {}\r\n\r\n", picture.len());
-    [head.as_bytes(), picture, format!("\r\n--{BOUNDARY}\r\n").as_bytes()].concat()
+    let kind = kind(picture);
+    let length = format!("\r\nContent-Length: {}\r\n\r\n", picture.len());
+    [b"Content-Type: ", kind.as_bytes(), length.as_bytes(), picture, format!("\r\n--{BOUNDARY}\r\n").as_bytes()]
+        .concat()
 }

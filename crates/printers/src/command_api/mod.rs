@@ -214,9 +214,10 @@ impl CommandApi {
         let target = self.shared.context.connector.target();
         // That there is a key is no secret; which one is nobody's business but the printer's.
         let api_key = self.shared.context.api_key.as_ref().map(|_| MASK);
+        let login = self.shared.context.login.as_ref().map(|_| MASK);
         json!({
             "LocalIp": target.host(), "LocalPort": target.port(), "AccessCode": null, "SerialNumber": null,
-            "ApiKey": api_key, "Username": null, "Password": null,
+            "ApiKey": api_key, "Username": login, "Password": login,
         })
     }
 }

@@ -33,12 +33,23 @@ use crate::platforms::{self, CONNECT_TIMEOUT, Observed, Platform, PlatformContex
 /// How a printer is observed.
 #[derive(Clone, Debug, Default)]
 pub struct ObserverOptions {
-    /// A key of OctoPrint's or Moonraker's.
+    /// A key of the printer's software.
     pub api_key: Option<Secret>,
+    /// A user of the printer's software, where that has users in place of keys; a key goes before it.
+    pub login: Option<Login>,
     /// Hosts besides the printer's own that its cameras may be on, as `host` or `host:port`.
     pub camera_hosts: Vec<String>,
     /// Where the id of the current print survives a restart.
     pub memory: Option<PathBuf>,
+}
+
+/// A user of a printer's software. It stays between the agent and the printer.
+#[derive(Clone, Debug)]
+pub struct Login {
+    /// Its name.
+    pub username: String,
+    /// Its password.
+    pub password: Secret,
 }
 
 /// Observes one printer and answers for it. Cheap to clone.
@@ -70,6 +81,7 @@ impl Observer {
             addresses: Arc::new(CameraAddresses::new(&target, options.camera_hosts, tls)),
             connector: PrinterConnector::new(target, tls, CONNECT_TIMEOUT)?,
             api_key: options.api_key,
+            login: options.login,
             publisher: Publisher::new(options.memory),
         };
         let shared = Shared { context, hub: CameraHub::default(), status, platform: Mutex::default() };

@@ -13,7 +13,7 @@ use tracing::warn;
 use super::{CommandFailure, JobDetails, Observed};
 use crate::cameras::{CameraAddresses, CameraSource};
 use crate::connector::PrinterConnector;
-use crate::observe::PrintTracker;
+use crate::observe::{Login, PrintTracker};
 
 /// A printer on the same LAN answers at once or is not there.
 pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -25,6 +25,8 @@ pub(crate) struct PlatformContext {
     pub(crate) connector: PrinterConnector,
     /// A key of the software's.
     pub(crate) api_key: Option<Secret>,
+    /// A user of the software's.
+    pub(crate) login: Option<Login>,
     /// Which addresses of cameras may be used.
     pub(crate) addresses: Arc<CameraAddresses>,
     /// Where observations go.

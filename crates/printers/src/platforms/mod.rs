@@ -13,6 +13,7 @@ mod native;
 mod observed;
 mod octoprint;
 mod orders;
+mod prusalink;
 mod virtual_printer;
 
 pub(crate) use self::context::{CONNECT_TIMEOUT, PlatformContext, Publisher};
@@ -171,9 +172,10 @@ struct Registration {
     create: fn(PlatformContext) -> Arc<dyn Platform>,
 }
 
-const REGISTERED: [Registration; 3] = [
+const REGISTERED: [Registration; 4] = [
     Registration { software: software::OCTOPRINT, create: octoprint::create },
     Registration { software: software::MOONRAKER, create: moonraker::create },
+    Registration { software: software::PRUSALINK, create: prusalink::create },
     Registration { software: software::VIRTUAL, create: virtual_printer::create },
 ];
 

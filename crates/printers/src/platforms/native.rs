@@ -2,9 +2,14 @@
 
 use std::time::Duration;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::{HeaderMap, Method};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
+
+use super::{CommandFailure, Outcome};
+use crate::software_client::SoftwareClient;
 
 /// How a platform's native messages travel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,4 +68,29 @@ pub(crate) struct NativeAnswer {
     pub(crate) response: Option<Value>,
     /// Whether the printer calls it an error.
     pub(crate) is_error: bool,
+}
+
+/// Passes a message on to software that speaks HTTP.
+pub(super) async fn pass_http(client: &SoftwareClient, command: &NativeCommand) -> Outcome<NativeAnswer> {
+    let http = command.http.as_ref().ok_or(CommandFailure::NotSupported)?;
+    let answer = client.pass(http).await?;
+    let body = answer.body();
+    let mut response = json!({
+        "StatusCode": answer.status.as_u16(),
+        "Headers": texts(answer.headers()),
+        "Url": format!("{}{}", client.target(), http.path),
+        "BodySizeBytes": body.len(),
+    });
+    match (serde_json::from_slice::<Value>(body), std::str::from_utf8(body)) {
+        (Ok(json), _) => response["BodyAsJson"] = json,
+        (_, Ok(text)) => response["BodyAsText"] = json!(text),
+        _ => response["BodyAsBase64"] = json!(STANDARD.encode(body)),
+    }
+    Ok(NativeAnswer { response: Some(response), is_error: answer.status.as_u16() >= 400 })
+}
+
+/// Headers as texts; those that are none are left out, and so are cookies, which are the agent's own.
+fn texts(headers: &HeaderMap) -> Value {
+    let pairs = headers.iter().filter(|(name, _)| **name != http::header::SET_COOKIE);
+    pairs.filter_map(|(name, value)| Some((name.as_str().to_owned(), json!(value.to_str().ok()?)))).collect()
 }

@@ -1,12 +1,13 @@
 //! Asks a printer's software questions of the agent's own, within bounds: what answers may be anything.
 
+mod login;
 mod multipart;
 mod transfer;
 
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderName, HeaderValue, Method, Request, StatusCode, Uri, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 use http_body::Body;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
@@ -19,9 +20,11 @@ use thiserror::Error;
 use tokio::time::timeout;
 use tunnel::agent_side::BoxError;
 
+use self::login::{DigestLogin, Signature};
 pub(crate) use self::multipart::Form;
 use crate::PrinterUrl;
 use crate::connector::{ConnectError, PrinterConnector};
+use crate::observe::Login;
 use crate::platforms::CommandFailure;
 
 /// The longest answers are OctoPrint's settings with many plug-ins, some hundred kilobytes.
@@ -36,7 +39,7 @@ const LIST_TIMEOUT: Duration = Duration::from_secs(30);
 /// Lists of some thousand files.
 const MAX_LIST: usize = 8 * 1024 * 1024;
 
-/// How both OctoPrint and Moonraker are shown a key.
+/// How OctoPrint, Moonraker and PrusaLink are shown a key.
 pub(crate) const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 
 /// Why a question has no answer. The texts are for the owner.
@@ -67,11 +70,16 @@ impl From<AskError> for CommandFailure {
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: StatusCode,
+    headers: HeaderMap,
     body: Bytes,
     target: PrinterUrl,
 }
 
 impl Answer {
+    pub(crate) fn headers(&self) -> &HeaderMap {
+        &self.headers
+    }
+
     pub(crate) fn body(&self) -> &Bytes {
         &self.body
     }
@@ -81,16 +89,41 @@ impl Answer {
     }
 }
 
+/// A question, apart from who asks it.
+struct Question<'a> {
+    method: Method,
+    path: &'a str,
+    accept: HeaderValue,
+    /// JSON.
+    body: Option<Bytes>,
+    max_answer: usize,
+    /// Whether it may be asked twice, if the connection that was kept turns out to be dead.
+    is_harmless: bool,
+}
+
+impl<'a> Question<'a> {
+    fn new(method: Method, path: &'a str) -> Self {
+        let accept = HeaderValue::from_static("application/json");
+        Self { method, path, accept, body: None, max_answer: MAX_ANSWER, is_harmless: false }
+    }
+}
+
 /// Keeps one connection for the questions that are asked again and again.
 pub(crate) struct SoftwareClient {
     connector: PrinterConnector,
     api_key: Option<Secret>,
+    login: Option<DigestLogin>,
     kept: Mutex<Option<SendRequest<Full<Bytes>>>>,
 }
 
 impl SoftwareClient {
     pub(crate) fn new(connector: PrinterConnector, api_key: Option<Secret>) -> Self {
-        Self { connector, api_key, kept: Mutex::default() }
+        Self { connector, api_key, login: None, kept: Mutex::default() }
+    }
+
+    /// The same for software that signs its users in by HTTP digest.
+    pub(crate) fn with_login(connector: PrinterConnector, login: Login) -> Self {
+        Self { login: Some(DigestLogin::new(login)), ..Self::new(connector, None) }
     }
 
     pub(crate) fn connector(&self) -> &PrinterConnector {
@@ -108,39 +141,84 @@ impl SoftwareClient {
         Some(value)
     }
 
+    /// Whether there is anything to show the software.
+    pub(crate) fn has_credentials(&self) -> bool {
+        self.api_key.is_some() || self.login.is_some()
+    }
+
     pub(crate) async fn get(&self, path: &str) -> Result<Answer, AskError> {
-        let exchange = async {
-            let kept = self.kept.lock().take().filter(SendRequest::is_ready);
-            if let Some(send) = kept {
-                // A connection that was closed meanwhile says nothing about the printer.
-                if let Ok(answer) = self.exchange(send, Method::GET, path, None, MAX_ANSWER).await {
-                    return Ok(answer);
-                }
-            }
-            self.exchange(self.connect().await?, Method::GET, path, None, MAX_ANSWER).await
-        };
-        timeout(TIMEOUT, exchange).await.map_err(|_| AskError::Silent(self.target().clone()))?
+        let question = Question { is_harmless: true, ..Question::new(Method::GET, path) };
+        self.ask(&question, TIMEOUT).await
     }
 
     /// Asks for something that may be long.
     pub(crate) async fn get_list(&self, path: &str) -> Result<Answer, AskError> {
-        let exchange = async { self.exchange(self.connect().await?, Method::GET, path, None, MAX_LIST).await };
-        timeout(LIST_TIMEOUT, exchange).await.map_err(|_| AskError::Silent(self.target().clone()))?
+        let question = Question { max_answer: MAX_LIST, ..Question::new(Method::GET, path) };
+        self.ask(&question, LIST_TIMEOUT).await
+    }
+
+    /// Asks for a picture of at most so many bytes.
+    pub(crate) async fn get_picture(&self, path: &str, max_answer: usize) -> Result<Answer, AskError> {
+        let accept = HeaderValue::from_static("image/*");
+        let question = Question { accept, max_answer, ..Question::new(Method::GET, path) };
+        self.ask(&question, ORDER_TIMEOUT).await
     }
 
     /// Removes something, once.
     pub(crate) async fn delete(&self, path: &str) -> Result<Answer, AskError> {
-        let exchange = async { self.exchange(self.connect().await?, Method::DELETE, path, None, MAX_ANSWER).await };
-        timeout(ORDER_TIMEOUT, exchange).await.map_err(|_| AskError::Silent(self.target().clone()))?
+        self.order(Method::DELETE, path, ORDER_TIMEOUT).await
+    }
+
+    /// Tells it something that needs no more words, once, whatever becomes of it.
+    pub(crate) async fn order(&self, method: Method, path: &str, limit: Duration) -> Result<Answer, AskError> {
+        self.ask(&Question::new(method, path), limit).await
     }
 
     /// Tells it something, once, whatever becomes of it.
     pub(crate) async fn post(&self, path: &str, body: &serde_json::Value) -> Result<Answer, AskError> {
-        let exchange = async {
-            let send = self.connect().await?;
-            self.exchange(send, Method::POST, path, Some(Bytes::from(body.to_string())), MAX_ANSWER).await
+        let body = Some(Bytes::from(body.to_string()));
+        self.ask(&Question { body, ..Question::new(Method::POST, path) }, ORDER_TIMEOUT).await
+    }
+
+    /// A refusal for want of a signature is no answer yet: the order was not carried out, and is given again.
+    async fn ask(&self, question: &Question<'_>, limit: Duration) -> Result<Answer, AskError> {
+        let asking = async {
+            let signature = self.sign(&question.method, question.path);
+            let answer = self.ask_once(question, signature.as_ref()).await?;
+            match self.sign_again(answer.status, &answer.headers, signature.as_ref(), &question.method, question.path) {
+                Some(signature) => self.ask_once(question, Some(&signature)).await,
+                None => Ok(answer),
+            }
         };
-        timeout(ORDER_TIMEOUT, exchange).await.map_err(|_| AskError::Silent(self.target().clone()))?
+        timeout(limit, asking).await.map_err(|_| AskError::Silent(self.target().clone()))?
+    }
+
+    async fn ask_once(&self, question: &Question<'_>, signature: Option<&Signature>) -> Result<Answer, AskError> {
+        if question.is_harmless {
+            let kept = self.kept.lock().take().filter(SendRequest::is_ready);
+            if let Some(send) = kept {
+                // A connection that was closed meanwhile says nothing about the printer.
+                if let Ok(answer) = self.exchange(send, question, signature).await {
+                    return Ok(answer);
+                }
+            }
+        }
+        self.exchange(self.connect().await?, question, signature).await
+    }
+
+    fn sign(&self, method: &Method, path: &str) -> Option<Signature> {
+        self.login.as_ref()?.sign(method, path)
+    }
+
+    fn sign_again(
+        &self,
+        status: StatusCode,
+        headers: &HeaderMap,
+        last: Option<&Signature>,
+        method: &Method,
+        path: &str,
+    ) -> Option<Signature> {
+        self.login.as_ref()?.sign_again(status, headers, last, method, path)
     }
 
     async fn connect<B>(&self) -> Result<SendRequest<B>, AskError>
@@ -156,12 +234,15 @@ impl SoftwareClient {
     }
 
     /// Says whom a request is for, and who asks.
-    fn introduce<B>(&self, request: &mut Request<B>) -> Result<(), AskError> {
+    fn introduce<B>(&self, request: &mut Request<B>, signature: Option<&Signature>) -> Result<(), AskError> {
         let host = HeaderValue::from_str(self.target().authority());
         let headers = request.headers_mut();
         headers.insert(header::HOST, host.map_err(|_| AskError::NotHttp(self.target().clone()))?);
         if let Some(key) = self.api_key() {
             headers.insert(API_KEY, key);
+        }
+        if let Some(signature) = signature {
+            headers.insert(header::AUTHORIZATION, signature.header.clone());
         }
         Ok(())
     }
@@ -169,29 +250,33 @@ impl SoftwareClient {
     async fn exchange(
         &self,
         mut send: SendRequest<Full<Bytes>>,
-        method: Method,
-        path: &str,
-        body: Option<Bytes>,
-        max_answer: usize,
+        question: &Question<'_>,
+        signature: Option<&Signature>,
     ) -> Result<Answer, AskError> {
         let not_http = || AskError::NotHttp(self.target().clone());
-        let mut request = Request::new(Full::new(body.clone().unwrap_or_default()));
-        *request.method_mut() = method;
-        *request.uri_mut() = path.parse::<Uri>().map_err(|_| not_http())?;
-        self.introduce(&mut request)?;
+        let mut request = Request::new(Full::new(question.body.clone().unwrap_or_default()));
+        *request.method_mut() = question.method.clone();
+        *request.uri_mut() = question.path.parse::<Uri>().map_err(|_| not_http())?;
+        self.introduce(&mut request, signature)?;
         let headers = request.headers_mut();
-        headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
-        if body.is_some() {
+        headers.insert(header::ACCEPT, question.accept.clone());
+        if question.body.is_some() {
             headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         }
         let response = send.send_request(request).await.map_err(|_| not_http())?;
-        let status = response.status();
-        let body = self.read(response.into_body(), max_answer).await?;
+        let answer = self.whole(response, question.max_answer).await?;
         *self.kept.lock() = Some(send);
-        Ok(Answer { status, body, target: self.target().clone() })
+        Ok(answer)
     }
 
-    pub(super) async fn read(&self, mut body: Incoming, max_answer: usize) -> Result<Bytes, AskError> {
+    /// Reads an answer to its end.
+    async fn whole(&self, response: Response<Incoming>, max_answer: usize) -> Result<Answer, AskError> {
+        let (head, body) = response.into_parts();
+        let body = self.read(body, max_answer).await?;
+        Ok(Answer { status: head.status, headers: head.headers, body, target: self.target().clone() })
+    }
+
+    async fn read(&self, mut body: Incoming, max_answer: usize) -> Result<Bytes, AskError> {
         let mut read = BytesMut::new();
         while let Some(frame) = body.frame().await {
             let Ok(data) = frame.map_err(|_| AskError::NotHttp(self.target().clone()))?.into_data() else { continue };

@@ -12,7 +12,7 @@ use tokio::time::timeout;
 use tunnel::agent_services::ServiceBody;
 use tunnel::agent_side::BoxError;
 
-use super::{Answer, AskError, MAX_ANSWER, SoftwareClient};
+use super::{Answer, AskError, MAX_ANSWER, Signature, SoftwareClient};
 use crate::platforms::{Download, NativeHttp};
 
 /// For a whole upload: the slowest boards take minutes for a large file.
@@ -39,8 +39,8 @@ impl SoftwareClient {
             if let Some(length) = length {
                 request.headers_mut().insert(header::CONTENT_LENGTH, length.into());
             }
-            let response = self.send_once(path, request).await?;
-            self.whole(response).await
+            let response = self.send_once(path, request, None).await?;
+            self.whole(response, MAX_ANSWER).await
         };
         timeout(UPLOAD_TIMEOUT, sending).await.map_err(|_| AskError::Silent(self.target().clone()))?
     }
@@ -48,9 +48,9 @@ impl SoftwareClient {
     /// Opens something to read; the answer's body streams where its status is 200, and is read whole elsewhere.
     pub(crate) async fn download(&self, path: &str) -> Result<Result<Download, Answer>, AskError> {
         let opening = async {
-            let response = self.send_once(path, Request::new(Full::<Bytes>::default())).await?;
+            let response = self.send_once(path, Request::new(Full::<Bytes>::default()), None).await?;
             if response.status() != http::StatusCode::OK {
-                return self.whole(response).await.map(Err);
+                return self.whole(response, MAX_ANSWER).await.map(Err);
             }
             let content_type = response.headers().get(header::CONTENT_TYPE).cloned();
             let length = response.body().size_hint().exact();
@@ -60,30 +60,36 @@ impl SoftwareClient {
     }
 
     /// Passes a message on, once.
-    pub(crate) async fn pass(&self, message: &NativeHttp) -> Result<(Answer, HeaderMap), AskError> {
-        let mut request = Request::new(Full::new(message.body.clone()));
-        *request.method_mut() = message.method.clone();
-        *request.headers_mut() = message.headers.clone();
-        let response = self.send_once(&message.path, request).await?;
-        let headers = response.headers().clone();
-        Ok((self.whole(response).await?, headers))
+    pub(crate) async fn pass(&self, message: &NativeHttp) -> Result<Answer, AskError> {
+        let pass_once = async |signature: Option<&Signature>| {
+            let mut request = Request::new(Full::new(message.body.clone()));
+            *request.method_mut() = message.method.clone();
+            *request.headers_mut() = message.headers.clone();
+            let response = self.send_once(&message.path, request, signature).await?;
+            self.whole(response, MAX_ANSWER).await
+        };
+        let signature = self.sign(&message.method, &message.path);
+        let answer = pass_once(signature.as_ref()).await?;
+        match self.sign_again(answer.status, &answer.headers, signature.as_ref(), &message.method, &message.path) {
+            Some(signature) => pass_once(Some(&signature)).await,
+            None => Ok(answer),
+        }
     }
 
     /// On a connection of its own.
-    async fn send_once<B>(&self, path: &str, mut request: Request<B>) -> Result<Response<Incoming>, AskError>
+    async fn send_once<B>(
+        &self,
+        path: &str,
+        mut request: Request<B>,
+        signature: Option<&Signature>,
+    ) -> Result<Response<Incoming>, AskError>
     where
         B: http_body::Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
     {
         let not_http = || AskError::NotHttp(self.target().clone());
         *request.uri_mut() = path.parse::<Uri>().map_err(|_| not_http())?;
-        self.introduce(&mut request)?;
+        self.introduce(&mut request, signature)?;
         self.connect().await?.send_request(request).await.map_err(|_| not_http())
-    }
-
-    async fn whole(&self, response: Response<Incoming>) -> Result<Answer, AskError> {
-        let status = response.status();
-        let body = self.read(response.into_body(), MAX_ANSWER).await?;
-        Ok(Answer { status, body, target: self.target().clone() })
     }
 }
 

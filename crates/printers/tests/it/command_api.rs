@@ -193,6 +193,9 @@ async fn octoprint_does_what_it_can() {
         assert_eq!(told.take(), expected, "{command} while {flag_now}");
     }
     *flag.lock().unwrap() = "ready";
+    // What follows is refused for its own sake, and not because the printer was offline just now.
+    api.commands_settle().await;
+    assert_eq!(api.code("status", "").await, 200);
     for (command, body, code) in [
         ("set-light", json!({"Name": "x", "On": true}), 788),
         ("move-axis", json!({"Axis": "X", "DistanceMm": 1}), 788),
@@ -218,7 +221,7 @@ async fn octoprint_does_what_it_can() {
 
 impl Api {
     /// The next `status` or order looks anew; what was seen within the last second would do for `status`.
-    async fn commands_settle(&self) {
+    pub(crate) async fn commands_settle(&self) {
         tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
     }
 }

@@ -16,6 +16,8 @@ const STREAM_HEAD: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Type: multipart/x-mixed-
 pub(crate) enum Reply {
     Text(u16, String),
     Picture(Vec<u8>),
+    /// These bytes and no more, whatever they are.
+    Raw(Vec<u8>),
     /// A stream of so many pictures, and then silence.
     Stream(Vec<u8>),
     /// The same, and then the connection breaks off.
@@ -65,6 +67,9 @@ async fn reply(stream: &mut TcpStream, reply: Reply) {
         Reply::Picture(picture) => {
             let head = format!("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {}\r\n\r\n", picture.len());
             let _ = stream.write_all(&[head.as_bytes(), &picture].concat()).await;
+        }
+        Reply::Raw(bytes) => {
+            let _ = stream.write_all(&bytes).await;
         }
         Reply::Stream(bytes) => {
             let _ = stream.write_all(&[STREAM_HEAD, &bytes].concat()).await;

@@ -60,7 +60,8 @@ impl Watch {
             let Ok(frame) = frame else { break };
             read.extend_from_slice(&frame.into_data().unwrap_or_default());
             if kind.starts_with("multipart")
-                && read.windows(3).filter(|window| *window == [0xff, 0xd8, 0xff]).count() > 1
+                && read.windows(3).filter(|window| matches!(window, [0xff, 0xd8, 0xff] | [b'P', b'N', b'G'])).count()
+                    > 1
             {
                 break;
             }
@@ -79,7 +80,7 @@ impl Drop for Watch {
     }
 }
 
-fn tls() -> Arc<rustls::ClientConfig> {
+pub(crate) fn tls() -> Arc<rustls::ClientConfig> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let config = rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()

@@ -2,16 +2,14 @@
 
 use std::time::Duration;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use http::{HeaderMap, StatusCode};
+use http::StatusCode;
 use model::Secret;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::OctoPrint;
 use super::state::refused;
-use crate::platforms::{CommandFailure, NativeAnswer, NativeCommand, Outcome, PauseOrder};
+use crate::platforms::{CommandFailure, Outcome, PauseOrder};
 
 /// Between looks at a printer that is about to pause.
 const PAUSING_PERIOD: Duration = Duration::from_millis(250);
@@ -56,24 +54,6 @@ impl OctoPrint {
         self.check_told(answer.status)
     }
 
-    pub(super) async fn pass_native(&self, command: &NativeCommand) -> Outcome<NativeAnswer> {
-        let http = command.http.as_ref().ok_or(CommandFailure::NotSupported)?;
-        let (answer, headers) = self.client.pass(http).await?;
-        let mut response = json!({
-            "StatusCode": answer.status.as_u16(),
-            "Headers": texts(&headers),
-            "Url": format!("{}{}", self.client.target(), http.path),
-            "BodySizeBytes": answer.body().len(),
-        });
-        let body = answer.body();
-        match (serde_json::from_slice::<Value>(body), std::str::from_utf8(body)) {
-            (Ok(json), _) => response["BodyAsJson"] = json,
-            (_, Ok(text)) => response["BodyAsText"] = json!(text),
-            _ => response["BodyAsBase64"] = json!(STANDARD.encode(body)),
-        }
-        Ok(NativeAnswer { response: Some(response), is_error: answer.status.as_u16() >= 400 })
-    }
-
     async fn tell_job(&self, order: &Value) -> Outcome<()> {
         let answer = self.client.post("/api/job", order).await?;
         self.check_told(answer.status)
@@ -115,10 +95,4 @@ impl OctoPrint {
             Err(CommandFailure::Software(502, "OctoPrint's answer holds no key".to_owned()))
         }
     }
-}
-
-/// Headers as texts; those that are none are left out, and so are cookies, which are the agent's own.
-fn texts(headers: &HeaderMap) -> Value {
-    let pairs = headers.iter().filter(|(name, _)| **name != http::header::SET_COOKIE);
-    pairs.filter_map(|(name, value)| Some((name.as_str().to_owned(), json!(value.to_str().ok()?)))).collect()
 }

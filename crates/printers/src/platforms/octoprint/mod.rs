@@ -23,7 +23,7 @@ use self::smart_pause::SmartPause;
 use self::state::{LastEnd, Seen};
 use super::{
     Download, Facts, FileChange, FileDetails, FileRights, Listing, NativeAnswer, NativeCommand, Observed, Outcome,
-    PauseOrder, Platform, PlatformContext, Root, StartOrder, Transport, Upload, VirtualPath, feature,
+    PauseOrder, Platform, PlatformContext, Root, StartOrder, Transport, Upload, VirtualPath, feature, native,
 };
 use crate::cameras::CameraSource;
 use crate::software_client::SoftwareClient;
@@ -192,7 +192,7 @@ impl Platform for OctoPrint {
     }
 
     fn send_native<'a>(&'a self, command: &'a NativeCommand) -> BoxFuture<'a, Outcome<NativeAnswer>> {
-        self.pass_native(command).boxed()
+        native::pass_http(&self.client, command).boxed()
     }
 
     fn application_key<'a>(&'a self, app: &'a str) -> BoxFuture<'a, Outcome<Secret>> {
