@@ -54,7 +54,7 @@ pub mod capability {
 pub struct PrinterStatus {
     /// Whether its software answered when it was last asked.
     pub reachable: bool,
-    /// `octoprint`, `moonraker`, `virtual`, or `unknown`.
+    /// `octoprint`, `moonraker`, `prusalink`, `virtual`, or `unknown`.
     pub software: String,
     /// The software's own version, empty if unknown.
     pub software_version: String,

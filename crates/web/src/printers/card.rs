@@ -200,6 +200,7 @@ fn software(name: &str, version: &str) -> String {
     let name = match name {
         "octoprint" => "OctoPrint",
         "moonraker" => "Moonraker",
+        "prusalink" => "PrusaLink",
         "virtual" => "Virtual printer",
         "" | "unknown" => return "Unknown software".to_owned(),
         other => other,
