@@ -9,6 +9,7 @@ mod bad_agents_floods;
 mod codes;
 mod codes_faults;
 mod codes_scenes;
+mod commands;
 mod cors;
 mod limits;
 mod limits_webcam;
