@@ -10,12 +10,16 @@ pub(crate) fn to_text(value: &[u8]) -> String {
     value.iter().copied().map(char::from).collect()
 }
 
-/// Text as a header's value; `None` if it has characters that no value may have, line breaks first of all.
-pub(crate) fn to_value(text: &str) -> Option<HeaderValue> {
+/// Text as the bytes of a header's value.
+pub(crate) fn to_bytes(text: &str) -> Vec<u8> {
     let bytes: Result<Vec<u8>, _> = text.chars().map(u8::try_from).collect();
     // Not from this library, then: as it stands.
-    let bytes = bytes.unwrap_or_else(|_| text.as_bytes().to_vec());
-    HeaderValue::from_bytes(without_blanks(&bytes)).ok()
+    bytes.unwrap_or_else(|_| text.as_bytes().to_vec())
+}
+
+/// Bytes as a header's value; `None` if some are such as no value may have, line breaks first of all.
+pub(crate) fn to_value(bytes: &[u8]) -> Option<HeaderValue> {
+    HeaderValue::from_bytes(without_blanks(bytes)).ok()
 }
 
 /// Blanks around a value are not part of it (RFC 9110 §5.5); line breaks are none, and not forgiven.

@@ -88,8 +88,8 @@ fn read_headers(headers: &[HttpHeader], own: &OwnHosts) -> Result<HeaderMap, Res
     let mut map = HeaderMap::with_capacity(headers.len());
     for header in headers {
         let name = HeaderName::from_bytes(text(&header.key).as_bytes()).map_err(|_| ResponseError::Header)?;
-        let values =
-            if name == header::SET_COOKIE { split_cookies(text(&header.value)) } else { vec![text(&header.value)] };
+        let value = latin1::to_bytes(text(&header.value));
+        let values = if name == header::SET_COOKIE { split_cookies(&value) } else { vec![&value[..]] };
         for value in values {
             map.append(&name, latin1::to_value(value).ok_or(ResponseError::Header)?);
         }
@@ -109,28 +109,27 @@ fn text(field: &Option<String>) -> &str {
 }
 
 /// Takes folded cookies apart: where a comma and a blank are followed by a name and `=`. Dates have commas, too.
-fn split_cookies(folded: &str) -> Vec<&str> {
+fn split_cookies(folded: &[u8]) -> Vec<&[u8]> {
     let mut cookies = Vec::new();
-    let mut rest = folded;
-    let mut searched = 0;
-    while let Some(found) = rest.get(searched..).and_then(|unsearched| unsearched.find(", ")) {
+    let (mut rest, mut searched) = (folded, 0);
+    while let Some(found) =
+        rest.get(searched..).and_then(|unsearched| unsearched.windows(2).position(|two| two == b", "))
+    {
         let comma = searched + found;
-        let (before, after) = (rest.get(..comma).unwrap_or_default(), rest.get(comma + 2..).unwrap_or_default());
+        let after = rest.get(comma + 2..).unwrap_or_default();
+        searched = comma + 2;
         if begins_cookie(after) {
-            cookies.push(before);
-            rest = after;
-            searched = 0;
-        } else {
-            searched = comma + 2;
+            cookies.push(rest.get(..comma).unwrap_or_default());
+            (rest, searched) = (after, 0);
         }
     }
     cookies.push(rest);
     cookies
 }
 
-fn begins_cookie(text: &str) -> bool {
-    let name = text.bytes().take_while(|byte| is_token(*byte)).count();
-    name > 0 && text.as_bytes().get(name) == Some(&b'=')
+fn begins_cookie(text: &[u8]) -> bool {
+    let name = text.iter().take_while(|byte| is_token(**byte)).count();
+    name > 0 && text.get(name) == Some(&b'=')
 }
 
 /// RFC 9110 §5.6.2.
@@ -153,7 +152,8 @@ mod tests {
             ("", &[""]),
             (", a=1", &["", "a=1"]),
         ] {
-            assert_eq!(split_cookies(folded), expected);
+            let expected: Vec<&[u8]> = expected.iter().map(|cookie| cookie.as_bytes()).collect();
+            assert_eq!(split_cookies(folded.as_bytes()), expected);
         }
     }
 }

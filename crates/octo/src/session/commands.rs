@@ -15,9 +15,9 @@ use crate::response::OwnHosts;
 use crate::wire::{Message, Notification, Summon};
 
 impl Session {
-    /// Accepts the plugin that introduced itself.
+    /// Accepts the plugin that introduced itself, or tells one that was accepted what has changed.
     pub fn accept(&mut self, acceptance: Acceptance) {
-        if self.phase == Phase::Introduced {
+        if matches!(self.phase, Phase::Introduced | Phase::Open) {
             self.phase = Phase::Open;
             self.outgoing.push(&Message::HandshakeAck(acceptance.into()));
         }
