@@ -74,6 +74,13 @@ impl<K: Hash + Eq + Send + Sync + 'static> Budgets<K> {
         Err((wait as u32).max(1))
     }
 
+    /// Whether one could be spent.
+    pub fn has_any(&self, key: &K, now: Instant) -> bool {
+        let Some(bucket) = self.buckets.get(key) else { return self.rate.burst >= 1.0 };
+        let bucket = bucket.lock();
+        bucket.tokens + now.saturating_duration_since(bucket.updated).as_secs_f64() * self.rate.per_second >= 1.0
+    }
+
     /// Makes a budget whole again.
     pub fn forget(&self, key: &K) {
         self.buckets.invalidate(key);

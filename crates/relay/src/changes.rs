@@ -75,6 +75,11 @@ impl Relay {
     }
 
     async fn apply(&self, changes: &[Change]) -> Result<(), Unanswered> {
+        for change in changes {
+            if let ChangeSubject::Printer(printer) = &change.subject {
+                self.plugins.handle_change(printer);
+            }
+        }
         self.cut_refused(|connection| changes.iter().any(|change| concerns(change, connection))).await?;
         self.cut_visits(|visit| changes.iter().any(|change| concerns_visit(change, visit))).await?;
         // Only then the links, else what was open would be told that the printer is offline.

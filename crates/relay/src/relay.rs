@@ -18,6 +18,7 @@ use crate::live::LivePrinters;
 use crate::notice_page::Notice;
 use crate::owner_door::VisitCache;
 use crate::owner_views::OwnerViews;
+use crate::plugin::{PluginOptions, Plugins};
 use crate::sessions::{SWEEP_INTERVAL, Sessions};
 use crate::share_openings::ShareOpenings;
 use crate::timeouts::Timeouts;
@@ -49,6 +50,8 @@ pub struct RelayOptions {
     pub timeouts: Timeouts,
     /// Until then names and keys that the store does not know are not said to be unknown.
     pub unknown_until: Option<SystemTime>,
+    /// What the existing plugin needs.
+    pub plugins: PluginOptions,
 }
 
 /// Takes visitors' requests to printers.
@@ -68,6 +71,7 @@ pub struct Relay {
     pub(crate) visits: VisitCache,
     pub(crate) usage: Arc<UsageMeters>,
     pub(crate) webcams: WebcamMeters,
+    pub(crate) plugins: Plugins,
     /// Cancelled when the service begins to end.
     pub(crate) going_down: CancellationToken,
 }
@@ -93,6 +97,7 @@ impl Relay {
             notice: options.notice,
             timeouts: options.timeouts,
             webcams: WebcamMeters::default(),
+            plugins: Plugins::new(options.plugins),
             going_down: CancellationToken::new(),
         });
         tokio::spawn(changes::follow(Arc::downgrade(&relay)));

@@ -143,6 +143,7 @@ impl Relay {
         match request.uri().path() {
             // Agents may know the service by another name, or by its address.
             wire::TUNNEL_PATH => self.handle_agent(request, visitor.address).await,
+            crate::plugin::PATH => self.handle_plugin(request, visitor.address),
             // Probes come by address.
             "/healthz" | "/readyz" => (self.site)(request).await,
             _ if *host == Host::Site => (self.site)(request).await,

@@ -53,6 +53,19 @@ pub(crate) fn camera_of(uri: &http::Uri) -> Option<usize> {
     }
 }
 
+/// What frames of a webcam stream begin with, after two dashes; none if the response is no such stream.
+pub(crate) fn boundary_of(headers: &HeaderMap) -> Option<&str> {
+    boundary_parameter(headers).filter(|_| is_webcam_stream(headers))
+}
+
+fn boundary_parameter(headers: &HeaderMap) -> Option<&str> {
+    let value = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
+    let mut parameters = value.split(';').skip(1).filter_map(|parameter| parameter.trim().split_once('='));
+    let (_, boundary) = parameters.find(|(name, _)| name.eq_ignore_ascii_case("boundary"))?;
+    let boundary = boundary.trim_matches('"').trim_start_matches("--");
+    (!boundary.is_empty() && boundary.len() <= MAX_BOUNDARY).then_some(boundary)
+}
+
 /// Seconds streamed by each printer.
 #[derive(Default)]
 pub(crate) struct WebcamMeters(Mutex<HashMap<PrinterId, Arc<WebcamMeter>>>);
@@ -152,16 +165,8 @@ pub(crate) struct BoundaryFinder {
 impl BoundaryFinder {
     /// For a response with these headers.
     pub(crate) fn new(headers: &HeaderMap) -> Self {
-        let boundary = headers
-            .get(header::CONTENT_TYPE)
-            .and_then(|value| value.to_str().ok())
-            .and_then(|value| {
-                let mut parameters = value.split(';').skip(1).filter_map(|parameter| parameter.trim().split_once('='));
-                parameters.find(|(name, _)| name.eq_ignore_ascii_case("boundary")).map(|(_, boundary)| boundary)
-            })
-            .map(|boundary| boundary.trim_matches('"').trim_start_matches("--"))
-            .filter(|boundary| !boundary.is_empty() && boundary.len() <= MAX_BOUNDARY);
-        let delimiter = boundary.map_or_else(Vec::new, |boundary| format!("--{boundary}").into_bytes());
+        let delimiter =
+            boundary_parameter(headers).map_or_else(Vec::new, |boundary| format!("--{boundary}").into_bytes());
         Self { delimiter, tail: Vec::new() }
     }
 

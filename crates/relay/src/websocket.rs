@@ -21,7 +21,7 @@ use tunnel::stream_io::h2_error;
 use crate::frames::{
     FrameHead, FrameLimits, LimitBroken, MAX_CONTROL_PAYLOAD, MAX_HEADER, MAX_MESSAGE, close_frame, opcode, unmask,
 };
-use crate::link::FrameStream;
+use crate::link::{FrameStream, LinkError};
 use crate::metrics;
 use crate::sessions::Session;
 
@@ -138,7 +138,11 @@ where
             return End::Limit(limit);
         }
         if !out.is_empty() {
-            if printer.write_all(&out).await.is_err() {
+            let sent = async {
+                printer.write_all(&out).await?;
+                printer.flush().await
+            };
+            if sent.await.is_err() {
                 // The other direction knows why, and will say so.
                 std::future::pending::<()>().await;
             }
@@ -221,6 +225,9 @@ async fn write_piece<V: AsyncRead + AsyncWrite>(
 }
 
 fn broken_link(error: &io::Error) -> RelayError {
+    if let Some(error) = error.get_ref().and_then(|error| error.downcast_ref::<LinkError>()) {
+        return error.relay_error();
+    }
     match h2_error(error) {
         Some(error) if error.reason() == Some(h2::Reason::CONNECT_ERROR) => RelayError::PrinterTimeout,
         Some(error) if error.is_reset() => RelayError::PluginError,

@@ -16,7 +16,7 @@ use relay::link::Link;
 use relay::live::LivePrinters;
 use relay::owner_views::OwnerViews;
 use relay::relay::LinkDirectory;
-use relay::{Authority, Notice, Relay, RelayOptions, SiteNames};
+use relay::{Authority, Notice, PluginOptions, Relay, RelayOptions, SiteNames};
 use store::{DatabaseUrl, SiteAddress, Store, TokenPurpose};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -113,6 +113,7 @@ impl Service {
             notice: config.shared_notice.then(|| Notice { abuse_contact: config.site.abuse_contact.clone() }),
             timeouts: config.timeouts,
             unknown_until: config.site.unknown_until,
+            plugins: plugin_options(config),
         });
         let limits = ConnectionLimits::new(max_connections(config), config.max_connections_per_address);
         let edge = |certificates| Edge {
@@ -205,6 +206,16 @@ pub async fn run(config: Config, with_demo: bool) -> anyhow::Result<()> {
 /// on it.
 pub(crate) fn say(text: fmt::Arguments<'_>) {
     let _ = writeln!(io::stdout(), "{text}");
+}
+
+/// All of it lies in the data directory.
+fn plugin_options(config: &Config) -> PluginOptions {
+    PluginOptions {
+        key_file: config.data.join("plugin-key.pem"),
+        spill_directory: config.data.clone(),
+        dictionary: std::fs::read(config.data.join("plugin-dictionary.zstd")).ok(),
+        pairing: config.site.pairing,
+    }
 }
 
 async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {

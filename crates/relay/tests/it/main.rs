@@ -22,6 +22,8 @@ mod passage_details;
 mod passage_details_faults;
 mod passage_details_headers;
 mod passage_details_tls;
+mod plugin;
+mod plugin_support;
 mod precedence;
 mod raw_http;
 mod raw_http2;
