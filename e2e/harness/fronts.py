@@ -57,6 +57,7 @@ class Front:
         self.port = free_port()
         self.tls: Tls = make_tls(directory / "tls", [DOMAIN, f"*.{DOMAIN}"])
         self.origin = f"https://{DOMAIN}:{self.port}"
+        self.agents_origin = self.origin
         self.process: Process | None = None
         text = replaced(documented(kind), "127.0.0.1:8080", f"127.0.0.1:{backend}")
         if kind == "nginx":
