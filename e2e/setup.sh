@@ -43,6 +43,7 @@ environment() { # DIRECTORY REQUIREMENTS
 environment .venv requirements.txt
 environment "$cache/octoprint" requirements-octoprint.txt
 environment "$cache/moonraker" requirements-moonraker.txt
+environment "$cache/plugin" requirements-plugin.txt
 environment "$cache/autobahn" requirements-autobahn.txt
 environment "$cache/schemathesis" requirements-schemathesis.txt
 
