@@ -106,7 +106,10 @@ def test_the_plugins_own_client_is_linked_and_relayed(own_service, tmp_path, bro
                 assert socket.recv(timeout=30) == message
         with app.websocket("/refused") as socket:
             assert close_code(socket)[0] == 4602
-        assert app.get("/octoeverywhere-command-api/rekey").status == 404
+        # What would erase the plugin's identity never gets to it.
+        for path in ("rekey", "REKEYx", "get-connection-info"):
+            refused = app.get(f"/octoeverywhere-command-api/{path}")
+            assert (refused.status, json.loads(refused.body)["Status"]) == (200, 403), path
         assert plugin.process.alive
     finally:
         plugin.close()

@@ -102,7 +102,7 @@ pub fn check(data: &[u8]) {
             }
         };
         if let Some((id, is_websocket)) = opened {
-            assert!(!seen.get(&id).is_some_and(|seen| !seen.is_over), "an id is used twice");
+            assert!(seen.get(&id).is_none_or(|seen| seen.is_over), "an id is used twice");
             seen.insert(id, Seen { is_websocket, ..Seen::default() });
             streams.push(id);
         }
