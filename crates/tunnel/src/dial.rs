@@ -456,12 +456,12 @@ mod tests {
 
     #[tokio::test]
     async fn the_system_asks_after_silent_peers() {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let tcp = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        tune(&tcp).unwrap();
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let tcp = TcpStream::connect(listener.local_addr().expect("it is bound")).await.expect("it listens");
+        tune(&tcp).expect("it is open");
         let socket = SockRef::from(&tcp);
-        assert!(socket.keepalive().unwrap() && socket.tcp_nodelay().unwrap());
-        assert_eq!(socket.tcp_keepalive_time().unwrap(), PROBE_AFTER);
+        assert!(socket.keepalive().expect("an answer") && socket.tcp_nodelay().expect("an answer"));
+        assert_eq!(socket.tcp_keepalive_time().expect("an answer"), PROBE_AFTER);
     }
 
     #[test]
