@@ -21,29 +21,20 @@ use crate::grant::{Entrance, Grant};
 const MAX_ROUNDS: usize = 4;
 
 /// Commands that only read, by how they begin.
-const READING: [&str; 9] = [
-    "ping",
-    "status",
-    "webcam/list",
-    "webcam/snapshot",
-    "webcam/stream",
-    "list-webcam",
-    "files/list",
-    "files/details",
-    "files/download",
-];
-/// Commands about the agent itself, which visitors with a link have no business with.
-const NOT_FOR_SHARED: [&str; 4] =
-    ["get-plugin-logs", "get-local-plugin-webcam-items", "set-local-plugin-webcam-items", "set-default-webcam"];
-/// Of these, the ones that change nothing.
-const NOT_FOR_SHARED_READING: [&str; 2] = ["get-plugin-logs", "get-local-plugin-webcam-items"];
+const READING: [&str; 6] = ["ping", "status", "webcam/list", "webcam/snapshot", "webcam/stream", "list-webcam"];
+/// Commands about the agent itself, and files that the printer's own login may guard: visitors with a link have no
+/// business with them here.
+const NOT_FOR_SHARED_READING: [&str; 5] =
+    ["get-plugin-logs", "get-local-plugin-webcam-items", "files/list", "files/details", "files/download"];
+/// The same, of those that change something.
+const NOT_FOR_SHARED: [&str; 2] = ["set-local-plugin-webcam-items", "set-default-webcam"];
 
 /// What a request asks of the command API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ask {
     /// To see something.
     Read,
-    /// To see something of the agent itself.
+    /// To see something of the agent itself, or the printer's files.
     ReadAgent,
     /// To change something.
     Act,
@@ -119,8 +110,11 @@ pub(crate) fn caller_of(grant: &Grant) -> Caller {
         // Apps control printers: that is what they were connected for. What nothing can check would need the owner's
         // own word, for which the consent page has no question.
         Grant::Connection(connection) if Entrance::from(connection.kind) == Entrance::App => (CallerKind::App, false),
-        // A link gives the printer's whole interface, buttons included.
-        Grant::Connection(_) => (CallerKind::Shared, false),
+        // A link gives the printer's own interface, whose own login stays in force. Commands would go past that login,
+        // with the key that the agent has.
+        Grant::Connection(_) => {
+            return Caller { kind: CallerKind::Shared, may_control: false, has_full_control: false };
+        }
         Grant::Owner(visit) => (CallerKind::Owner, visit.record.role == Role::Owner),
     };
     Caller { kind, may_control: true, has_full_control }

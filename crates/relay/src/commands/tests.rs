@@ -110,6 +110,8 @@ fn each_door_has_its_commands() {
         ("ping", true, true, true, true),
         ("pause", true, true, true, true),
         ("files/upload", true, true, true, true),
+        ("files/list", true, false, true, true),
+        ("files/download", true, false, true, true),
         ("get-plugin-logs", true, false, true, true),
         ("set-local-plugin-webcam-items", true, false, true, true),
         ("send-command", false, false, false, true),
