@@ -11,7 +11,7 @@ fn every_spelling_of_a_command_is_seen() {
         ("ping", Read),
         ("STATUS", Read),
         ("webcam/stream/", Read),
-        ("Files/List", Read),
+        ("Files/List", ReadAgent),
         ("get-plugin-logs", ReadAgent),
         ("set-default-webcam", ActOnAgent),
         ("pause", Act),
