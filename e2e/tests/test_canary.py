@@ -1,6 +1,5 @@
 """No secret is left behind (T37): marked ones go through every part, and are then searched for in what was written."""
 
-import base64
 import itertools
 import re
 import secrets
@@ -9,6 +8,7 @@ import pytest
 from conftest import OWNER, make_directory
 
 from harness.agent import Agent
+from harness.canary import expect_nowhere
 from harness.printer import EchoPrinter, WebSocketEcho
 from harness.process import wait_for
 from harness.service import Service
@@ -108,25 +108,7 @@ def test_no_secret_is_written_anywhere(loud_service, tmp_path):
         for thing in (*agents, sockets, echo):
             thing.close()
 
-    hits = [
-        f"{name} in {place}"
-        for name, secret in marked.items()
-        for place, text in places.items()
-        if occurs(secret, text)
-    ]
-    assert not hits, "\n".join(hits)
-
-
-def occurs(secret: str, text: bytes) -> bool:
-    """Whether a secret is there, plain or as part of something in base64."""
-    if secret.encode() in text:
-        return True
-    for ballast in range(3):
-        # What precedes a text shifts its base64; the first and last characters also depend on the neighbours.
-        coded = base64.b64encode(b"x" * ballast + secret.encode()).rstrip(b"=")
-        if coded[4 if ballast else 0 : -2] in text:
-            return True
-    return False
+    expect_nowhere(marked, places)
 
 
 def strings(text: str):

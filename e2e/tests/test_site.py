@@ -10,7 +10,7 @@ import pytest
 from harness import paths
 from harness.process import Process, wait_for
 from harness.service import Service
-from harness.site import EMAIL, PASSWORD, set_up, watch_policy
+from harness.site import EMAIL, PASSWORD, set_up, totp, watch_policy
 
 PHONE = {"width": 360, "height": 740}
 DESK = {"width": 1280, "height": 800}
@@ -315,17 +315,3 @@ def test_a_passkey_signs_in(own_service, browser, artifacts):
     page.goto(f"{service.origin}/sign-in")
     page.click("form[data-passkey=sign-in] button")
     page.wait_for_url("**/printers")
-
-
-def totp(secret: str) -> str:
-    """RFC 6238 with the usual choices."""
-    import base64
-    import hashlib
-    import hmac
-    import struct
-    import time
-
-    key = base64.b32decode(secret + "=" * (-len(secret) % 8))
-    digest = hmac.new(key, struct.pack(">Q", int(time.time()) // 30), hashlib.sha1).digest()
-    offset = digest[-1] & 15
-    return f"{(struct.unpack('>I', digest[offset:offset + 4])[0] & 0x7FFFFFFF) % 1_000_000:06d}"

@@ -161,6 +161,7 @@ impl Service {
 /// If a part cannot start.
 pub async fn run(config: Config, with_demo: bool) -> anyhow::Result<()> {
     telemetry::start_logging();
+    keep_memory_to_itself();
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     if let Some(address) = config.metrics_listen {
@@ -328,6 +329,13 @@ async fn setup_link(store: &Store, names: &SiteNames) -> anyhow::Result<Option<S
     let now = std::time::SystemTime::now();
     let token = store.issue_token(TokenPurpose::Setup, None, None, None, SETUP_LIFETIME, now).await?;
     Ok(Some(format!("{}://{}/setup?token={}", names.scheme, names.domain, token.expose())))
+}
+
+/// What passes through is in memory for a moment, in clear: a crash must not write it to a file that outlives it.
+fn keep_memory_to_itself() {
+    if let Err(error) = rlimit::setrlimit(rlimit::Resource::CORE, 0, 0) {
+        tracing::warn!(%error, "a crash of the service would write its memory to a file");
+    }
 }
 
 /// What the limit of open files leaves for connections.

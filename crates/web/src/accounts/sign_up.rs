@@ -116,7 +116,10 @@ pub(crate) async fn setup(
     };
     let token = Secret::new(form.token.as_str());
     match state.store.create_administrator_with_setup_token(&token, &email, &hash, SystemTime::now()).await {
-        Ok(Some(account)) => begin_session(&state, &browser, &account, "/printers").await,
+        Ok(Some(account)) => {
+            crate::email_proof::send(&state, &account, &email).await;
+            begin_session(&state, &browser, &account, "/printers").await
+        }
         Ok(None) => Ok(closed(&browser, "This setup link was used, or has expired.")),
         Err(StoreError::Conflict { .. }) => Ok(show(&browser, form, true, false, Some(taken()))),
         Err(error) => Err(error.into()),
