@@ -200,6 +200,8 @@ def test_a_person_logs_in_over_https(octoprint, tls_service, page, tmp_path):
         cookies = {cookie["name"]: cookie for cookie in page.context.cookies(shared.url)}
         suffix = f"_P{shared.port}"
         assert {f"session{suffix}", f"csrf_token{suffix}"} <= cookies.keys(), list(cookies)
+        # The service's own, with which it remembers that its notice was read.
+        assert cookies.pop("__spoolway_notice")["secure"]
         for cookie in cookies.values():
             # One host's cookie is no other's, and none leaves it in the clear.
             assert cookie["domain"] == shared.host.split(":")[0], cookie
