@@ -15,20 +15,20 @@ use crate::access::{self, AppKeys, Credential};
 use crate::agent_events::EventReader;
 use crate::authority::Authority;
 use crate::edge::head_guard::{self, HeadFault};
+use crate::frame_buffers::{FrameBuffer, PieceBuffer};
 use crate::frames::FrameLimits;
 use crate::headers;
 use crate::password_page;
 use crate::screening;
 use crate::shared_password::SharedPasswords;
 use crate::webcam::{self, BoundaryFinder};
-use crate::websocket::{FrameBuffer, PieceBuffer};
 
 pub use crate::agent_events::MAX_EVENT;
 pub use crate::edge::head_guard::MAX_KEPT;
+pub use crate::frame_buffers::PIECE;
 pub use crate::frames::{MAX_FRAGMENTS, MAX_HEADER, MAX_MESSAGE};
 pub use crate::headers::{COOKIE_PREFIX, MAX_SET_COOKIE};
 pub use crate::password_page::PATH as PASSWORD_PATH;
-pub use crate::websocket::PIECE;
 
 /// Who makes a request, and how it reached us.
 #[derive(Clone, Debug)]

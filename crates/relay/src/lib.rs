@@ -28,6 +28,7 @@ mod agents;
 mod changes;
 mod commands;
 mod exchange;
+mod frame_buffers;
 mod frames;
 mod grant;
 mod guesses;

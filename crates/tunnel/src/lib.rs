@@ -20,6 +20,7 @@ pub mod frame_meter;
 pub mod hop_by_hop;
 pub mod pooled_io;
 pub mod service_side;
+pub mod socket;
 pub mod stream_io;
 pub mod transport;
 pub mod websocket_io;

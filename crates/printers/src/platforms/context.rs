@@ -33,6 +33,15 @@ pub(crate) struct PlatformContext {
     pub(crate) publisher: Publisher,
 }
 
+/// How often a printer that pushes nothing is looked at.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LookPeriods {
+    /// While a print is under way.
+    pub(crate) printing: Duration,
+    /// While the printer does nothing.
+    pub(crate) idle: Duration,
+}
+
 /// What is known of a printer, for everybody who asks. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Publisher {
@@ -146,6 +155,15 @@ impl Publisher {
         tokio::select! {
             () = tokio::time::sleep(period) => {}
             () = self.published.look.notified() => {}
+        }
+    }
+
+    /// Looks again and again, for as long as the future lives; `look` publishes what it sees.
+    pub(crate) async fn poll<F: Future<Output = ()>>(&self, periods: LookPeriods, look: impl Fn() -> F) {
+        loop {
+            look().await;
+            let period = if self.state().phase.is_active() { periods.printing } else { periods.idle };
+            self.pause(period).await;
         }
     }
 

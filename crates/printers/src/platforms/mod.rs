@@ -16,7 +16,7 @@ mod orders;
 mod prusalink;
 mod virtual_printer;
 
-pub(crate) use self::context::{CONNECT_TIMEOUT, PlatformContext, Publisher};
+pub(crate) use self::context::{CONNECT_TIMEOUT, LookPeriods, PlatformContext, Publisher};
 pub(crate) use self::failure::{CommandFailure, Outcome};
 pub(crate) use self::files::{
     Download, FileChange, FileDetails, FileEntry, FileRights, Listing, Root, Upload, VirtualPath, encode_path,

@@ -80,6 +80,22 @@ impl Api {
         self.post(command, body).await.code()
     }
 
+    /// Asks for `status` until its state is `state`, or until it fails with that number, and gives out what it then says.
+    pub(crate) async fn status_until(&self, state: impl Into<Value>) -> Value {
+        let state = state.into();
+        let asking = async {
+            loop {
+                let answer = self.post("status", "").await.json();
+                if answer["Status"] == state || answer["Result"]["JobStatus"]["State"] == state {
+                    return answer["Result"]["JobStatus"].clone();
+                }
+                // What was seen within the last second is good enough for `status`.
+                tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+            }
+        };
+        timeout(LONG, asking).await.unwrap_or_else(|_| panic!("the state never became {state}"))
+    }
+
     pub(crate) async fn result(&self, command: &str, body: impl ToString) -> Value {
         let answer = self.post(command, body).await.json();
         assert_eq!(answer["Status"], 200, "{command}: {answer}");
@@ -188,14 +204,18 @@ async fn octoprint_does_what_it_can() {
         ("offline", "status", 785, vec![]),
     ] {
         *flag.lock().unwrap() = flag_now;
-        api.commands_settle().await;
+        match flag_now {
+            "offline" => api.status_until(785).await,
+            // It was printing before, and did not come to the end.
+            "ready" => api.status_until("cancelled").await,
+            other => api.status_until(other).await,
+        };
         assert_eq!(api.code(command, "").await, code, "{command} while {flag_now}");
         assert_eq!(told.take(), expected, "{command} while {flag_now}");
     }
     *flag.lock().unwrap() = "ready";
     // What follows is refused for its own sake, and not because the printer was offline just now.
-    api.commands_settle().await;
-    assert_eq!(api.code("status", "").await, 200);
+    api.status_until(200).await;
     for (command, body, code) in [
         ("set-light", json!({"Name": "x", "On": true}), 788),
         ("move-axis", json!({"Axis": "X", "DistanceMm": 1}), 788),
@@ -217,13 +237,6 @@ async fn octoprint_does_what_it_can() {
     let started = api.result("start?file=gcode/f/a b.gcode".replace(' ', "%20").as_str(), "").await;
     assert_eq!(started, json!({"VirtualPath": "gcode/f/a b.gcode", "PlatformPath": "f/a b.gcode"}));
     assert_eq!(told.take(), [r#"POST /api/files/local/f/a%20b.gcode {"command":"select","print":true}"#]);
-}
-
-impl Api {
-    /// The next `status` or order looks anew; what was seen within the last second would do for `status`.
-    pub(crate) async fn commands_settle(&self) {
-        tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
-    }
 }
 
 #[tokio::test]

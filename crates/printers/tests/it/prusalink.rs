@@ -130,7 +130,7 @@ async fn status_is_told_in_the_words_of_the_interface() {
     assert_eq!(idle["CurrentPrint"]["FileName"], "");
 
     printer.change(|machine| (machine.printer, machine.job) = ("PRINTING", Some("PRINTING")));
-    api.commands_settle().await;
+    api.status_until("printing").await;
     let job = api.result("status", r#"{"IncludeMaterialSystem":true}"#).await["JobStatus"].clone();
     let print = json!({
         "Progress": 42.0, "DurationSec": 60, "TimeLeftSec": 300, "FileName": "Benchy", "EstTotalFilUsedMm": 4123,
@@ -151,9 +151,8 @@ async fn status_is_told_in_the_words_of_the_interface() {
         ("PRINTING", None, "printing", Value::Null, Value::Null),
     ] {
         printer.change(|machine| (machine.printer, machine.job) = (state, job));
-        api.commands_settle().await;
-        let told = api.result("status", "").await["JobStatus"].clone();
-        assert_eq!((&told["State"], &told["SubState"], &told["Error"]), (&json!(expected), &sub_state, &error));
+        let told = api.status_until(expected).await;
+        assert_eq!((&told["SubState"], &told["Error"]), (&sub_state, &error), "{expected}");
     }
 }
 

@@ -107,7 +107,7 @@ impl Edge {
     }
 
     async fn serve_connection(self, stream: TcpStream, address: SocketAddr, guard: ConnectionGuard) {
-        if tunnel::dial::tune(&stream).is_err() {
+        if tunnel::socket::tune(&stream).is_err() {
             return;
         }
         let peer = Peer { address, is_tls: self.certificates.is_some() };

@@ -22,16 +22,14 @@ use self::cameras::Settings;
 use self::smart_pause::SmartPause;
 use self::state::{LastEnd, Seen};
 use super::{
-    Download, Facts, FileChange, FileDetails, FileRights, Listing, NativeAnswer, NativeCommand, Observed, Outcome,
-    PauseOrder, Platform, PlatformContext, Root, StartOrder, Transport, Upload, VirtualPath, feature, native,
+    Download, Facts, FileChange, FileDetails, FileRights, Listing, LookPeriods, NativeAnswer, NativeCommand, Observed,
+    Outcome, PauseOrder, Platform, PlatformContext, Root, StartOrder, Transport, Upload, VirtualPath, feature, native,
 };
 use crate::cameras::CameraSource;
 use crate::software_client::SoftwareClient;
 
 /// Each answer costs a small board some milliseconds, and nobody notices two seconds.
-const PERIOD_WHILE_PRINTING: Duration = Duration::from_secs(2);
-/// For a printer that does nothing.
-const PERIOD_WHILE_IDLE: Duration = Duration::from_secs(10);
+const PERIODS: LookPeriods = LookPeriods { printing: Duration::from_secs(2), idle: Duration::from_secs(10) };
 /// Versions are shorter; what is longer is cut.
 const MAX_VERSION: usize = 64;
 /// Cameras are set up once.
@@ -136,15 +134,7 @@ impl Platform for OctoPrint {
     }
 
     fn observe(&self) -> BoxFuture<'_, ()> {
-        async {
-            loop {
-                self.look(Duration::ZERO).await;
-                let is_active = self.context.publisher.state().phase.is_active();
-                let period = if is_active { PERIOD_WHILE_PRINTING } else { PERIOD_WHILE_IDLE };
-                self.context.publisher.pause(period).await;
-            }
-        }
-        .boxed()
+        self.context.publisher.poll(PERIODS, || self.look(Duration::ZERO)).boxed()
     }
 
     fn refresh(&self, max_age: Duration) -> BoxFuture<'_, ()> {

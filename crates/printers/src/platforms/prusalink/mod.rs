@@ -16,15 +16,13 @@ use tokio::time::Instant;
 use self::about::About;
 use self::state::Seen;
 use super::{
-    CommandFailure, Facts, FileChange, FileRights, NativeAnswer, NativeCommand, Observed, Outcome, PauseOrder,
-    Platform, PlatformContext, StartOrder, Transport, feature, native,
+    CommandFailure, Facts, FileChange, FileRights, LookPeriods, NativeAnswer, NativeCommand, Observed, Outcome,
+    PauseOrder, Platform, PlatformContext, StartOrder, Transport, feature, native,
 };
 use crate::software_client::{Answer, SoftwareClient};
 
 /// Each answer costs the printer's own controller some milliseconds, and nobody notices two seconds.
-const PERIOD_WHILE_PRINTING: Duration = Duration::from_secs(2);
-/// For a printer that does nothing.
-const PERIOD_WHILE_IDLE: Duration = Duration::from_secs(5);
+const PERIODS: LookPeriods = LookPeriods { printing: Duration::from_secs(2), idle: Duration::from_secs(5) };
 /// Names and cameras are set up once.
 const ABOUT_PERIOD: Duration = Duration::from_secs(60);
 
@@ -99,15 +97,7 @@ impl Platform for PrusaLink {
     }
 
     fn observe(&self) -> BoxFuture<'_, ()> {
-        async {
-            loop {
-                self.look(Duration::ZERO).await;
-                let is_active = self.context.publisher.state().phase.is_active();
-                let period = if is_active { PERIOD_WHILE_PRINTING } else { PERIOD_WHILE_IDLE };
-                self.context.publisher.pause(period).await;
-            }
-        }
-        .boxed()
+        self.context.publisher.poll(PERIODS, || self.look(Duration::ZERO)).boxed()
     }
 
     fn refresh(&self, max_age: Duration) -> BoxFuture<'_, ()> {
