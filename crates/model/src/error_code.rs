@@ -61,7 +61,9 @@ impl RelayError {
 
     /// The HTTP status, 600–613.
     pub const fn code(self) -> u16 {
-        self as u16
+        #[expect(clippy::as_conversions, reason = "the variants are their codes, and `From` is not `const`")]
+        let code = self as u16;
+        code
     }
 
     /// The error with this code, if it is one of the fourteen.

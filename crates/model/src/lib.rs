@@ -3,6 +3,9 @@
 //!
 //! This crate knows nothing of sockets, databases or clocks, and depends on none of our crates.
 
+// A stranger's bytes are read here: what could panic, or cut a number, is done in another way (T50).
+#![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::as_conversions))]
+
 pub mod caller;
 pub mod error_code;
 pub mod ids;

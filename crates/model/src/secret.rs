@@ -148,7 +148,8 @@ fn random_from(alphabet: &[u8], length: usize) -> String {
                 .iter()
                 .map(|byte| usize::from(*byte))
                 .filter(|byte| *byte < limit)
-                .map(|byte| char::from(alphabet[byte % alphabet.len()]))
+                .filter_map(|byte| alphabet.get(byte % alphabet.len()))
+                .map(|letter| char::from(*letter))
                 .take(length - out.len()),
         );
     }

@@ -7,6 +7,9 @@
 //! The crate deliberately knows no socket, no clock, no key of the service's and no account. Its rules are those of a
 //! specification that is not part of the source, and is cited as `tunnel.md` by section.
 
+// A stranger's bytes are read here: what could panic, or cut a number, is done in another way (T50).
+#![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::as_conversions))]
+
 pub mod handshake;
 pub mod inflate;
 #[cfg(feature = "printer")]

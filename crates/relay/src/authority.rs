@@ -4,6 +4,9 @@
 //! one that contradicts the request's target all arrive here. [`Authority::of_request`] turns a request into exactly
 //! one authority or refuses it (RFC 9112 §3.2, RFC 9113 §8.3.1); nothing else may read the header.
 
+// A stranger's bytes are read here: what could panic, or cut a number, is done in another way (T50).
+#![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::as_conversions))]
+
 use std::fmt;
 
 use http::{Version, header, request, uri};

@@ -1,6 +1,9 @@
 //! Bytes of a WebSocket's two directions, in which frames are found: whole as the visitor sends them, in pieces as the
 //! printer's leave.
 
+// A stranger's bytes are read here: what could panic, or cut a number, is done in another way (T50).
+#![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::as_conversions))]
+
 use std::io;
 use std::time::Instant;
 
@@ -9,7 +12,7 @@ use model::RelayError;
 use tokio::io::{AsyncRead, AsyncReadExt};
 
 use crate::frames::{
-    FrameHead, FrameLimits, LimitBroken, MAX_CONTROL_PAYLOAD, MAX_HEADER, MAX_MESSAGE, opcode, unmask,
+    FrameHead, FrameLimits, LimitBroken, MAX_CONTROL_PAYLOAD, MAX_HEADER, MAX_MESSAGE, opcode, unmask, wide,
 };
 
 /// The largest piece of a printer's frame that leaves as one.
@@ -67,12 +70,11 @@ impl FrameBuffer {
                 self.pass(length, head.payload, out);
                 continue;
             };
-            let whole = length + head.payload as usize;
-            if self.bytes.len() < whole {
+            let whole = length.saturating_add(narrow(head.payload));
+            let Some(mut payload) = self.bytes.get(length..whole).map(<[u8]>::to_vec) else {
                 limits.forget_control_frame();
                 return Ok(());
-            }
-            let mut payload = self.bytes[length..whole].to_vec();
+            };
             unmask(&mut payload, mask);
             let mut pong = Vec::with_capacity(MAX_HEADER + payload.len());
             FrameHead::control(opcode::PONG, payload.len()).write(&mut pong);
@@ -94,9 +96,9 @@ impl FrameBuffer {
     }
 
     fn pass_payload(&mut self, out: &mut Vec<u8>) {
-        let length = usize::try_from(self.payload_left).unwrap_or(usize::MAX).min(self.bytes.len());
+        let length = narrow(self.payload_left).min(self.bytes.len());
         out.extend_from_slice(&self.bytes.split_to(length));
-        self.payload_left -= length as u64;
+        self.payload_left = self.payload_left.saturating_sub(wide(length));
         if self.bytes.is_empty() {
             // What a burst needed is not kept while the WebSocket is idle.
             self.bytes = BytesMut::new();
@@ -134,7 +136,7 @@ impl PieceBuffer {
     /// If the printer's bytes are no frames that a server may send, or a frame is over the limit.
     pub(crate) fn next_piece(&mut self) -> Result<Option<Piece>, RelayError> {
         if let Some(frame) = self.in_fragments {
-            let length = self.bytes.len().min(PIECE).min(usize::try_from(frame.payload).unwrap_or(usize::MAX));
+            let length = self.bytes.len().min(PIECE).min(narrow(frame.payload));
             return Ok((length > 0).then(|| self.fragment(frame, length)));
         }
         let Some((head, length)) = FrameHead::read(&self.bytes) else {
@@ -147,7 +149,7 @@ impl PieceBuffer {
         if head.mask.is_some() || head.payload > over_limit {
             return Err(RelayError::PluginError);
         }
-        let payload = head.payload as usize;
+        let payload = narrow(head.payload);
         if payload > PIECE {
             let _ = self.bytes.split_to(length);
             self.in_fragments = Some(head);
@@ -163,8 +165,8 @@ impl PieceBuffer {
     /// Takes `length` bytes of the payload of `frame` as one fragment. The first keeps the frame's type and reserved
     /// bits, the others continue it, and the last ends the message if the frame did.
     fn fragment(&mut self, frame: FrameHead, length: usize) -> Piece {
-        let left = frame.payload - length as u64;
-        let head = FrameHead { fin: frame.fin && left == 0, payload: length as u64, ..frame };
+        let left = frame.payload.saturating_sub(wide(length));
+        let head = FrameHead { fin: frame.fin && left == 0, payload: wide(length), ..frame };
         let mut head_bytes = Vec::with_capacity(MAX_HEADER);
         head.write(&mut head_bytes);
         let rest = self.bytes.split_to(length).freeze();
@@ -172,6 +174,11 @@ impl PieceBuffer {
             (left > 0).then_some(FrameHead { opcode: opcode::CONTINUATION, reserved: 0, payload: left, ..frame });
         Piece { head: head_bytes, rest, is_close: false }
     }
+}
+
+/// A frame's length, as far as memory goes.
+fn narrow(length: u64) -> usize {
+    usize::try_from(length).unwrap_or(usize::MAX)
 }
 
 #[cfg(test)]

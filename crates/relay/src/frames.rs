@@ -3,6 +3,9 @@
 //! Payloads pass through unread. What the relay needs is to know where frames end: between two of them it can put a
 //! close frame of its own, or a pong, and it can hold a peer to the limits.
 
+// A stranger's bytes are read here: what could panic, or cut a number, is done in another way (T50).
+#![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::as_conversions))]
+
 use std::time::Instant;
 
 /// Payload bytes of one message.
@@ -43,7 +46,7 @@ pub(crate) struct FrameHead {
 impl FrameHead {
     /// A frame of the service's own.
     pub(crate) fn control(opcode: u8, payload: usize) -> Self {
-        Self { fin: true, reserved: 0, opcode, mask: None, payload: payload as u64 }
+        Self { fin: true, reserved: 0, opcode, mask: None, payload: wide(payload) }
     }
 
     pub(crate) fn is_control(&self) -> bool {
@@ -80,15 +83,15 @@ impl FrameHead {
     pub(crate) fn write(&self, out: &mut Vec<u8>) {
         out.push(if self.fin { FIN } else { 0 } | self.reserved | self.opcode);
         let masked = if self.mask.is_some() { MASKED } else { 0 };
-        match self.payload {
-            short @ 0..=125 => out.push(masked | short as u8),
-            medium @ 126..=0xffff => {
+        match (u8::try_from(self.payload), u16::try_from(self.payload)) {
+            (Ok(short @ 0..=125), _) => out.push(masked | short),
+            (_, Ok(medium)) => {
                 out.push(masked | 126);
-                out.extend_from_slice(&(medium as u16).to_be_bytes());
+                out.extend_from_slice(&medium.to_be_bytes());
             }
-            long => {
+            _ => {
                 out.push(masked | 127);
-                out.extend_from_slice(&long.to_be_bytes());
+                out.extend_from_slice(&self.payload.to_be_bytes());
             }
         }
         if let Some(mask) = self.mask {
@@ -164,15 +167,18 @@ impl FrameLimits {
 
 /// A close frame with a code and a reason (RFC 6455 §5.5.1), the reason cut to what fits.
 pub(crate) fn close_frame(code: u16, reason: &str) -> Vec<u8> {
-    let mut end = reason.len().min(MAX_CONTROL_PAYLOAD as usize - 2);
-    while !reason.is_char_boundary(end) {
-        end -= 1;
-    }
-    let mut frame = Vec::with_capacity(MAX_HEADER + 2 + end);
-    FrameHead::control(opcode::CLOSE, 2 + end).write(&mut frame);
+    const ROOM: usize = 125 - 2;
+    let reason = reason.get(..reason.floor_char_boundary(ROOM)).unwrap_or_default();
+    let mut frame = Vec::with_capacity(MAX_HEADER + 2 + reason.len());
+    FrameHead::control(opcode::CLOSE, 2 + reason.len()).write(&mut frame);
     frame.extend_from_slice(&code.to_be_bytes());
-    frame.extend_from_slice(&reason.as_bytes()[..end]);
+    frame.extend_from_slice(reason.as_bytes());
     frame
+}
+
+/// A length in memory as frames have it.
+pub(crate) fn wide(length: usize) -> u64 {
+    u64::try_from(length).unwrap_or(u64::MAX)
 }
 
 /// Removes, or applies, a mask (RFC 6455 §5.3).

@@ -29,7 +29,7 @@ pub fn describe() {
 pub(crate) fn answered(kind: &'static str, error: Option<RelayError>, status: u16, elapsed: Duration) {
     // Printers may send any status; theirs are counted by class.
     let code = match (error, status) {
-        (Some(error), _) => ERROR_CODES[usize::from(error.code() - 600)],
+        (Some(error), _) => error_code(error),
         (None, status) => class(status),
     };
     metrics::counter!("spoolway_requests_total", "kind" => kind, "code" => code).increment(1);
@@ -40,7 +40,7 @@ pub(crate) fn answered(kind: &'static str, error: Option<RelayError>, status: u1
 pub(crate) fn asked_agent(ability: &'static str, answer: Result<u16, RelayError>) {
     let code = match answer {
         Ok(status) => class(status),
-        Err(error) => ERROR_CODES[usize::from(error.code() - 600)],
+        Err(error) => error_code(error),
     };
     metrics::counter!("spoolway_agent_questions_total", "ability" => ability, "code" => code).increment(1);
 }
@@ -58,7 +58,7 @@ const fn class(status: u16) -> &'static str {
 
 /// Something that was under way was cut.
 pub(crate) fn broken_off(error: RelayError) {
-    let code = ERROR_CODES[usize::from(error.code() - 600)];
+    let code = error_code(error);
     metrics::counter!("spoolway_broken_off_total", "code" => code).increment(1);
 }
 
@@ -77,3 +77,7 @@ pub(crate) fn bytes_from_visitors(count: u64) {
 
 const ERROR_CODES: [&str; 14] =
     ["600", "601", "602", "603", "604", "605", "606", "607", "608", "609", "610", "611", "612", "613"];
+
+fn error_code(error: RelayError) -> &'static str {
+    ERROR_CODES.get(usize::from(error.code() - 600)).copied().unwrap_or("other")
+}

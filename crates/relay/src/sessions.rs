@@ -162,11 +162,16 @@ impl SessionGuard {
 
 impl Drop for SessionGuard {
     fn drop(&mut self) {
-        self.sessions.shards[self.shard].lock().remove(self.key);
+        self.sessions.shard(self.shard).lock().remove(self.key);
     }
 }
 
 impl Sessions {
+    #[expect(clippy::indexing_slicing, reason = "shards are numbered where they are counted, in `open`")]
+    fn shard(&self, shard: usize) -> &Mutex<Slab<Arc<Session>>> {
+        &self.shards[shard]
+    }
+
     /// Registers a session that `grant` lets in and that ends when no byte passes for `idle_limit`.
     pub(crate) fn open(self: &Arc<Self>, grant: Grant, idle_limit: Duration) -> SessionGuard {
         let usage = match &grant {
@@ -184,7 +189,7 @@ impl Sessions {
         });
         session.set_idle_limit(idle_limit);
         let shard = self.next_shard.fetch_add(1, Ordering::Relaxed) as usize % SHARDS;
-        let key = self.shards[shard].lock().insert(Arc::clone(&session));
+        let key = self.shard(shard).lock().insert(Arc::clone(&session));
         SessionGuard { session, sessions: Arc::clone(self), shard, key }
     }
 

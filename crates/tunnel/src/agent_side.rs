@@ -100,7 +100,7 @@ where
         .max_concurrent_streams(window::MAX_STREAMS)
         .max_frame_size(window::MAX_FRAME)
         .max_header_list_size(window::MAX_HEADER_LIST)
-        .max_send_buffer_size(window::MAX_STREAM_WINDOW as usize)
+        .max_send_buffer_size(window::SEND_BUFFER)
         .enable_connect_protocol()
         .handshake(io);
     let handshake = tokio::select! {

@@ -46,7 +46,8 @@ impl Body for RecvBody {
                 Some(Ok(data)) if data.is_empty() => continue,
                 Some(Ok(data)) => {
                     stream.flow_control().release_capacity(data.len())?;
-                    this.length = this.length.map(|length| length.saturating_sub(data.len() as u64));
+                    this.length =
+                        this.length.map(|length| length.saturating_sub(u64::try_from(data.len()).unwrap_or(u64::MAX)));
                     return Poll::Ready(Some(Ok(Frame::data(data))));
                 }
                 // A peer that needs no more of a request says NO_ERROR after its response (RFC 9113 §8.1): the

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 
+use bytes::Buf;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
@@ -86,20 +87,21 @@ impl FrameReader {
             if self.skip > 0 {
                 let skipped = self.skip.min(bytes.len());
                 self.skip -= skipped;
-                bytes = &bytes[skipped..];
+                bytes.advance(skipped);
                 continue;
             }
-            let wanted = (self.header.len() - self.header_length).min(bytes.len());
-            let (head, rest) = bytes.split_at(wanted);
-            self.header[self.header_length..self.header_length + wanted].copy_from_slice(head);
-            self.header_length += wanted;
-            bytes = rest;
+            let Some(missing) = self.header.get_mut(self.header_length..) else { return count };
+            let taken = missing.len().min(bytes.len());
+            for (place, byte) in missing.iter_mut().zip(bytes) {
+                *place = *byte;
+            }
+            bytes.advance(taken);
+            self.header_length += taken;
             if self.header_length == self.header.len() {
                 self.header_length = 0;
-                self.skip =
-                    usize::from(self.header[0]) << 16 | usize::from(self.header[1]) << 8 | usize::from(self.header[2]);
-                count +=
-                    u32::from(!matches!(self.header[3], DATA | HEADERS | RST_STREAM | WINDOW_UPDATE | CONTINUATION));
+                let [high, middle, low, kind, ..] = self.header;
+                self.skip = usize::from(high) << 16 | usize::from(middle) << 8 | usize::from(low);
+                count += u32::from(!matches!(kind, DATA | HEADERS | RST_STREAM | WINDOW_UPDATE | CONTINUATION));
             }
         }
         count
@@ -127,8 +129,8 @@ impl<T: AsyncRead + Unpin> AsyncRead for MeteredIo<T> {
         let before = out.filled().len();
         ready!(Pin::new(&mut self.inner).poll_read(cx, out))?;
         let this = &mut *self;
-        let new = &out.filled()[before..];
-        this.bytes_read.0.fetch_add(new.len() as u64, Ordering::Relaxed);
+        let new = out.filled().get(before..).unwrap_or_default();
+        this.bytes_read.0.fetch_add(u64::try_from(new.len()).unwrap_or(u64::MAX), Ordering::Relaxed);
         let count = this.frames.count_control_frames(new);
         if count > 0 && !this.budget.spend(count, Instant::now()) {
             return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, "too many HTTP/2 control frames")));

@@ -8,6 +8,9 @@
 //! The crate knows nothing of visitors, accounts or printers: who may connect is decided by the caller of
 //! [`accept`], and what a request means by the [`PrinterHandler`](agent_side::PrinterHandler).
 
+// A stranger's bytes are read here: what could panic, or cut a number, is done in another way (T50).
+#![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::as_conversions))]
+
 pub mod accept;
 mod agent_control;
 pub mod agent_loop;

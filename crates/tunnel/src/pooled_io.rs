@@ -70,9 +70,10 @@ impl<T: AsyncRead + Unpin> AsyncRead for PooledIo<T> {
             this.buffer = Some(buffer);
         }
         let Some(buffer) = this.buffer.as_deref() else { return Poll::Ready(Ok(())) };
-        let length = out.remaining().min(this.end - this.start);
-        out.put_slice(&buffer[this.start..this.start + length]);
-        this.start += length;
+        let unread = buffer.get(this.start..this.end).unwrap_or_default();
+        let read = unread.get(..out.remaining()).unwrap_or(unread);
+        out.put_slice(read);
+        this.start += read.len();
         if this.start == this.end
             && let Some(buffer) = this.buffer.take()
         {

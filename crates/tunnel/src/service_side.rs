@@ -99,7 +99,7 @@ impl LinkClient {
             .initial_connection_window_size(window::CONNECTION_WINDOW)
             .max_frame_size(window::MAX_FRAME)
             .max_header_list_size(window::MAX_HEADER_LIST)
-            .max_send_buffer_size(window::MAX_STREAM_WINDOW as usize)
+            .max_send_buffer_size(window::SEND_BUFFER)
             .enable_push(false)
             .handshake(io)
             .await?;

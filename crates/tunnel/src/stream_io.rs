@@ -4,7 +4,7 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use h2::{Reason, RecvStream, SendStream};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
@@ -67,8 +67,7 @@ impl AsyncRead for StreamIo {
             }
         }
         let length = this.unread.len().min(out.remaining());
-        out.put_slice(&this.unread[..length]);
-        this.unread.advance(length);
+        out.put_slice(&this.unread.split_to(length));
         this.recv.flow_control().release_capacity(length).map_err(broken)?;
         Poll::Ready(Ok(()))
     }
@@ -89,9 +88,9 @@ impl AsyncWrite for StreamIo {
             match ready!(this.send.poll_capacity(cx)) {
                 Some(Ok(0)) => {}
                 Some(Ok(granted)) => {
-                    let length = granted.min(data.len()).min(WRITE_STEP);
-                    let piece = Bytes::copy_from_slice(&data[..length]);
-                    this.send.send_data(piece, false).map_err(broken)?;
+                    let piece = data.chunks(granted.min(WRITE_STEP)).next().unwrap_or_default();
+                    let length = piece.len();
+                    this.send.send_data(Bytes::copy_from_slice(piece), false).map_err(broken)?;
                     return Poll::Ready(Ok(length));
                 }
                 Some(Err(error)) => return Poll::Ready(Err(broken(error))),

@@ -4,7 +4,7 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::agent_side::PrinterStream;
@@ -127,8 +127,7 @@ impl<T: AsyncRead + Unpin> AsyncRead for WithEarlyBytes<T> {
             return Pin::new(&mut self.io).poll_read(cx, out);
         }
         let length = self.early.len().min(out.remaining());
-        out.put_slice(&self.early[..length]);
-        self.early.advance(length);
+        out.put_slice(&self.early.split_to(length));
         Poll::Ready(Ok(()))
     }
 }

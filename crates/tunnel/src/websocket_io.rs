@@ -4,7 +4,7 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use futures_util::{Sink, Stream};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_tungstenite::WebSocketStream;
@@ -59,8 +59,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncRead for WebSocketIo<T> {
             }
         }
         let length = self.unread.len().min(out.remaining());
-        out.put_slice(&self.unread[..length]);
-        self.unread.advance(length);
+        out.put_slice(&self.unread.split_to(length));
         Poll::Ready(Ok(()))
     }
 }
@@ -68,10 +67,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncRead for WebSocketIo<T> {
 impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for WebSocketIo<T> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
         ready!(Pin::new(&mut self.socket).poll_ready(cx)).map_err(io_error)?;
-        let length = data.len().min(MESSAGE_SIZE);
-        let message = Message::Binary(Bytes::copy_from_slice(&data[..length]));
-        Pin::new(&mut self.socket).start_send(message).map_err(io_error)?;
-        Poll::Ready(Ok(length))
+        let piece = data.chunks(MESSAGE_SIZE).next().unwrap_or_default();
+        Pin::new(&mut self.socket).start_send(Message::Binary(Bytes::copy_from_slice(piece))).map_err(io_error)?;
+        Poll::Ready(Ok(piece.len()))
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -6,6 +6,8 @@
 
 /// 100 Mbit/s × 100 ms, rounded up: one stream may fill such a path.
 pub const MAX_STREAM_WINDOW: u32 = 1280 * 1024;
+/// What a stream may have waiting to be sent: as much as the other side may take at once.
+pub const SEND_BUFFER: usize = 1280 * 1024;
 /// Less would make each camera frame wait for a window update.
 const MIN_STREAM_WINDOW: u32 = 64 * 1024;
 /// Bytes that the streams of a link may have unread together. Windows shrink as streams come, but bytes already sent

@@ -106,7 +106,7 @@ impl AsyncRead for EdgeIo {
         if let Some(heads) = &self.heads
             && out.filled().len() > before
         {
-            heads.lock().handle_bytes(&out.filled()[before..]);
+            heads.lock().handle_bytes(out.filled().get(before..).unwrap_or_default());
         }
         outcome
     }

@@ -270,7 +270,7 @@ async fn begins_http2(stream: &TcpStream) -> std::io::Result<bool> {
         if length == 0 {
             return Err(std::io::ErrorKind::UnexpectedEof.into());
         }
-        if start[..length] != HTTP2_PREFACE[..length] {
+        if start.get(..length) != HTTP2_PREFACE.get(..length) {
             return Ok(false);
         }
         if length == start.len() {

@@ -41,7 +41,7 @@ struct Reading {
 impl History {
     /// The heaters measure this at `now`. Within [`STEP`] of the last sample it takes that one's place.
     pub(crate) fn handle_reading(&mut self, temperatures: &[Temperature], now: SystemTime) {
-        let temperatures = &temperatures[..temperatures.len().min(MAX_PARTS)];
+        let temperatures = temperatures.get(..MAX_PARTS).unwrap_or(temperatures);
         if temperatures.is_empty() {
             return;
         }
