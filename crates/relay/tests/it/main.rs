@@ -11,6 +11,7 @@ mod codes_faults;
 mod codes_scenes;
 mod commands;
 mod cors;
+mod large_files;
 mod limits;
 mod limits_webcam;
 mod live;
