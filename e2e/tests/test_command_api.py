@@ -62,7 +62,8 @@ def own_octoprint(tmp_path_factory):
 def octoprint_keyed(service, own_octoprint, tmp_path_factory):
     """An agent with a key of OctoPrint's, without which it can tell it nothing."""
     printer = service.add_printer(OWNER, "OctoPrint with a key")
-    agent = Agent(tmp_path_factory.mktemp("command-octoprint-agent"), printer, own_octoprint.url)
+    directory = tmp_path_factory.mktemp("command-octoprint-agent")
+    agent = Agent(directory, printer, own_octoprint.url, log_filter="info,printers=debug")
     agent.environment["SPOOLWAY_AGENT_PRINTER_API_KEY"] = API_KEY
     yield from started(agent)
 
@@ -152,6 +153,17 @@ def test_each_platform_does_what_it_can(octoprint_keyed, moonraker_own_agent, ow
         wait_for(lambda: commands.result("status", {})["JobStatus"]["Lights"] == lit, 10, "the light")
         assert commands.code("set-light", {"Name": "none", "On": True}) == 400
     assert octoprint.code("set-light", {"Name": "none", "On": True}) == 788
+
+
+def test_octoprint_tells_by_itself_what_changes(octoprint_keyed, own_octoprint):
+    commands = ready(octoprint_keyed)
+    log = lambda: octoprint_keyed.log.read_text()
+    wait_for(lambda: "OctoPrint pushes what changes" in log(), 30, "OctoPrint to push", 0.2)
+    target = lambda: commands.result("status", {})["JobStatus"]["CurrentPrint"]["Temps"]["BedTarget"]
+    for degrees in (40, 0):
+        own_octoprint.command("printer/bed", {"command": "target", "target": degrees})
+        wait_for(lambda: target() == degrees, 30, "the bed's target to be shown", 0.2)
+    assert "pushes nothing" not in log()
 
 
 def test_what_makes_no_sense_is_refused(agent):

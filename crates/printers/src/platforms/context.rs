@@ -159,9 +159,10 @@ impl Publisher {
     }
 
     /// Looks again and again, for as long as the future lives; `look` publishes what it sees.
-    pub(crate) async fn poll<F: Future<Output = ()>>(&self, periods: LookPeriods, look: impl Fn() -> F) {
+    pub(crate) async fn poll<F: Future<Output = ()>>(&self, periods: impl Fn() -> LookPeriods, look: impl Fn() -> F) {
         loop {
             look().await;
+            let periods = periods();
             let period = if self.state().phase.is_active() { periods.printing } else { periods.idle };
             self.pause(period).await;
         }

@@ -3,6 +3,7 @@
 mod login;
 mod multipart;
 mod transfer;
+pub(crate) mod websocket;
 
 use std::time::Duration;
 

@@ -58,7 +58,7 @@ pub(crate) async fn http_server(answer: impl Fn(&Head, &str) -> Reply + Send + S
     address
 }
 
-async fn reply(stream: &mut TcpStream, reply: Reply) {
+pub(crate) async fn reply(stream: &mut TcpStream, reply: Reply) {
     match reply {
         Reply::Text(status, body) => {
             let head = format!("HTTP/1.1 {status} X\r\nConnection: close\r\nContent-Length: {}\r\n\r\n", body.len());
@@ -99,7 +99,7 @@ async fn reply(stream: &mut TcpStream, reply: Reply) {
     }
 }
 
-async fn read_request(stream: &mut (impl AsyncRead + Unpin)) -> Option<(Head, String)> {
+pub(crate) async fn read_request(stream: &mut (impl AsyncRead + Unpin)) -> Option<(Head, String)> {
     let mut text = Vec::new();
     while !text.ends_with(b"\r\n\r\n") {
         text.push(stream.read_u8().await.ok()?);

@@ -10,6 +10,7 @@ mod detect;
 mod fake_prusalink;
 mod fake_software;
 mod observe;
+mod octoprint_push;
 mod prusalink;
 mod virtual_printer;
 mod virtual_printer_camera;

@@ -2,18 +2,14 @@
 
 use std::time::Duration;
 
-use futures_util::{SinkExt, StreamExt};
-use http::StatusCode;
+use futures_util::StreamExt;
 use model::printing::Camera;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use thiserror::Error;
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep_until, timeout};
-use tokio_tungstenite::tungstenite::client::IntoClientRequest;
-use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
-use tokio_tungstenite::tungstenite::{self, Message};
-use tokio_tungstenite::{WebSocketStream, client_async_with_config};
+use tokio::time::{Instant, sleep_until};
+use tokio_tungstenite::tungstenite::Message;
 use tunnel::backoff::{Backoff, random_fraction};
 
 use super::Moonraker;
@@ -22,23 +18,13 @@ use super::metadata::Metadata;
 use super::objects::Objects;
 use super::rpc::{Call, Pending, RpcError};
 use crate::cameras::CameraSource;
-use crate::connector::{ConnectError, PrinterIo};
 use crate::platforms::{CommandFailure, Observed};
-use crate::software_client::{API_KEY, MAX_ANSWER};
+use crate::software_client::websocket::{self, PING_PERIOD, SILENCE, Socket, SocketError};
 
-/// For the handshake, and for Moonraker to take what we send.
-const TIMEOUT: Duration = Duration::from_secs(10);
 /// Klipper reports four times a second; the state is made from it this often.
 const PERIOD: Duration = Duration::from_millis(500);
-/// A printer at rest says nothing, so it is asked whether it is there.
-const PING_PERIOD: Duration = Duration::from_secs(20);
-/// Silent for longer than two pings, it is gone.
-const SILENCE: Duration = Duration::from_secs(50);
 /// Klipper starts when its board is switched on, and nothing says so to those who came before Moonraker knew it.
 const KLIPPER_PERIOD: Duration = Duration::from_secs(10);
-/// tungstenite takes this much at once for each connection; its default is 128 KiB.
-const BUFFER: usize = 8 * 1024;
-
 /// Numbers of our questions. Each is under way once at the most, so the number says what an answer is to.
 mod question {
     pub(super) const OBJECTS: u64 = 1;
@@ -52,19 +38,11 @@ mod question {
 #[derive(Debug, Error)]
 pub(super) enum Lost {
     #[error("{0}")]
-    Connect(#[from] ConnectError),
+    Socket(#[from] SocketError),
     #[error("Moonraker asks for an API key: set `api_key`")]
     KeyMissing,
     #[error("Moonraker does not accept the API key")]
     KeyWrong,
-    #[error("Moonraker has no WebSocket at this address: {0}")]
-    Handshake(tungstenite::Error),
-    #[error("the connection to Moonraker broke: {0}")]
-    Broke(#[from] tungstenite::Error),
-    #[error("Moonraker has been silent for too long")]
-    Silent,
-    #[error("Moonraker closed the connection")]
-    Closed,
 }
 
 impl From<Lost> for CommandFailure {
@@ -75,8 +53,6 @@ impl From<Lost> for CommandFailure {
         }
     }
 }
-
-type Socket = WebSocketStream<Box<dyn PrinterIo>>;
 
 pub(super) async fn observe(moonraker: &Moonraker) {
     let mut backoff = Backoff::default();
@@ -100,26 +76,11 @@ pub(super) async fn observe(moonraker: &Moonraker) {
 }
 
 async fn connect(moonraker: &Moonraker) -> Result<Socket, Lost> {
-    let connection = moonraker.client.connector().connect().await?;
-    let mut request = format!("ws://{}/websocket", moonraker.client.target().authority()).into_client_request()?;
-    if let Some(key) = moonraker.client.api_key() {
-        request.headers_mut().insert(API_KEY, key);
-    }
-    let config = WebSocketConfig::default()
-        .read_buffer_size(BUFFER)
-        .write_buffer_size(0)
-        .max_message_size(Some(MAX_ANSWER))
-        .max_frame_size(Some(MAX_ANSWER));
-    match timeout(TIMEOUT, client_async_with_config(request, connection.io, Some(config))).await {
-        Ok(Ok((socket, _))) => Ok(socket),
-        Ok(Err(tungstenite::Error::Http(answer)))
-            if matches!(answer.status(), StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) =>
-        {
-            Err(key_problem(moonraker))
-        }
-        Ok(Err(error)) => Err(Lost::Handshake(error)),
-        Err(_) => Err(Lost::Silent),
-    }
+    let key = moonraker.client.api_key();
+    websocket::open(moonraker.client.connector(), "/websocket", key).await.map_err(|error| match error {
+        SocketError::Refused => key_problem(moonraker),
+        other => Lost::Socket(other),
+    })
 }
 
 pub(super) fn key_problem(moonraker: &Moonraker) -> Lost {
@@ -187,9 +148,9 @@ impl<'a> Session<'a> {
             tokio::select! {
                 message = self.socket.next() => {
                     heard = Instant::now();
-                    match message.ok_or(Lost::Closed)?? {
+                    match message.ok_or(SocketError::Closed)?.map_err(SocketError::Broke)? {
                         Message::Text(text) => changed |= self.handle(text.as_str()).await?,
-                        Message::Close(_) => return Err(Lost::Closed),
+                        Message::Close(_) => return Err(SocketError::Closed.into()),
                         _ => {}
                     }
                 }
@@ -211,7 +172,7 @@ impl<'a> Session<'a> {
                 () = sleep_until(pinged + PING_PERIOD) => {
                     pinged = Instant::now();
                     if heard.elapsed() > SILENCE {
-                        return Err(Lost::Silent);
+                        return Err(SocketError::Silent.into());
                     }
                     self.send(Message::Ping(bytes::Bytes::new())).await?;
                 }
@@ -225,7 +186,7 @@ impl<'a> Session<'a> {
     }
 
     async fn send(&mut self, message: Message) -> Result<(), Lost> {
-        timeout(TIMEOUT, self.socket.send(message)).await.map_err(|_| Lost::Silent)?.map_err(Lost::Broke)
+        Ok(websocket::send(&mut self.socket, message).await?)
     }
 
     /// Returns whether the state may have changed.

@@ -1,12 +1,14 @@
-//! OctoPrint, over its REST API.
+//! OctoPrint: followed by what it pushes, asked and told over its REST API.
 
 mod cameras;
 mod control;
 mod files;
+mod push;
 mod smart_pause;
 mod state;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -14,13 +16,14 @@ use futures_util::future::BoxFuture;
 use http::StatusCode;
 use model::Secret;
 use serde::Deserialize;
+use serde_json::{Map, Value};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
-use tracing::warn;
+use tracing::{debug, warn};
 
 use self::cameras::Settings;
 use self::smart_pause::SmartPause;
-use self::state::{LastEnd, Seen};
+use self::state::{LastEnd, Pushed, Seen};
 use super::{
     Download, Facts, FileChange, FileDetails, FileRights, Listing, LookPeriods, NativeAnswer, NativeCommand, Observed,
     Outcome, PauseOrder, Platform, PlatformContext, Root, StartOrder, Transport, Upload, VirtualPath, feature, native,
@@ -30,6 +33,9 @@ use crate::software_client::SoftwareClient;
 
 /// Each answer costs a small board some milliseconds, and nobody notices two seconds.
 const PERIODS: LookPeriods = LookPeriods { printing: Duration::from_secs(2), idle: Duration::from_secs(10) };
+/// While it tells by itself what changes, a look only makes sure.
+const PERIODS_WHILE_PUSHING: LookPeriods =
+    LookPeriods { printing: Duration::from_secs(60), idle: Duration::from_secs(60) };
 /// Versions are shorter; what is longer is cut.
 const MAX_VERSION: usize = 64;
 /// Cameras are set up once.
@@ -40,6 +46,8 @@ pub(super) struct OctoPrint {
     context: PlatformContext,
     client: SoftwareClient,
     looking: Mutex<Looking>,
+    /// Whether OctoPrint tells by itself what changes.
+    is_pushing: AtomicBool,
     /// OctoPrint's version, empty until it was asked.
     version: parking_lot::Mutex<String>,
 }
@@ -50,6 +58,8 @@ struct Looking {
     smart_pause: SmartPause,
     /// Whether it has come to rest in a pause.
     is_paused: bool,
+    /// OctoPrint's `temperature`, as it was last told.
+    heaters: Map<String, Value>,
     cameras: Vec<CameraSource>,
     settings_due: Instant,
     looked: Option<Instant>,
@@ -61,11 +71,13 @@ pub(super) fn create(context: PlatformContext) -> Arc<dyn Platform> {
         end: LastEnd::default(),
         smart_pause: SmartPause::default(),
         is_paused: false,
+        heaters: Map::new(),
         cameras: vec![],
         settings_due: Instant::now(),
         looked: None,
     };
-    Arc::new(OctoPrint { context, client, looking: Mutex::new(looking), version: parking_lot::Mutex::default() })
+    let (is_pushing, version) = (AtomicBool::new(false), parking_lot::Mutex::default());
+    Arc::new(OctoPrint { context, client, looking: Mutex::new(looking), is_pushing, version })
 }
 
 impl OctoPrint {
@@ -86,10 +98,32 @@ impl OctoPrint {
             looking.settings_due = Instant::now() + SETTINGS_PERIOD;
             self.ask_version().await;
         }
-        let observed = match looked {
+        self.handle_seen(&mut looking, looked).await;
+    }
+
+    /// OctoPrint tells what it does.
+    async fn handle_pushed(&self, pushed: Pushed) {
+        let mut looking = self.looking.lock().await;
+        let looking = &mut *looking;
+        let seen = pushed.read(&mut looking.heaters, &mut looking.end);
+        self.handle_seen(looking, seen).await;
+    }
+
+    fn set_pushing(&self, is_pushing: bool) {
+        match (self.is_pushing.swap(is_pushing, Ordering::Relaxed), is_pushing) {
+            (false, true) => debug!("OctoPrint pushes what changes"),
+            // What has happened since the last message is not known.
+            (true, false) => self.context.publisher.look_again(),
+            _ => {}
+        }
+    }
+
+    async fn handle_seen(&self, looking: &mut Looking, seen: Outcome<Seen>) {
+        let observed = match seen {
             Ok(Seen { observed, heaters, is_paused }) => {
                 looking.is_paused = is_paused;
                 let lines = looking.smart_pause.handle_look(observed.state.phase, is_paused, &heaters);
+                looking.heaters = heaters;
                 if let Err(failure) = self.send_lines(&lines).await {
                     warn!("the heaters could not be set for a pause: {failure}");
                 }
@@ -134,11 +168,23 @@ impl Platform for OctoPrint {
     }
 
     fn observe(&self) -> BoxFuture<'_, ()> {
-        self.context.publisher.poll(PERIODS, || self.look(Duration::ZERO)).boxed()
+        async {
+            let looking = self.context.publisher.poll(
+                || if self.is_pushing.load(Ordering::Relaxed) { PERIODS_WHILE_PUSHING } else { PERIODS },
+                || self.look(Duration::ZERO),
+            );
+            tokio::join!(looking, push::follow(self));
+        }
+        .boxed()
     }
 
     fn refresh(&self, max_age: Duration) -> BoxFuture<'_, ()> {
-        self.look(max_age).boxed()
+        async move {
+            if !self.is_pushing.load(Ordering::Relaxed) {
+                self.look(max_age).await;
+            }
+        }
+        .boxed()
     }
 
     fn pause<'a>(&'a self, order: &'a PauseOrder) -> BoxFuture<'a, Outcome<()>> {

@@ -4,7 +4,7 @@
 //! OctoPrint itself would not know of it. Heaters can be set at any time, and only down to where nothing is lost.
 
 use model::printing::Phase;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::platforms::PauseOrder;
 
@@ -33,7 +33,7 @@ impl SmartPause {
     }
 
     /// Lines for a printer that is in `phase` and whose `heaters` are OctoPrint's `temperature`.
-    pub(super) fn handle_look(&mut self, phase: Phase, is_paused: bool, heaters: &Value) -> Vec<String> {
+    pub(super) fn handle_look(&mut self, phase: Phase, is_paused: bool, heaters: &Map<String, Value>) -> Vec<String> {
         if !phase.is_active() {
             // Whoever ended the print decides about the heaters.
             *self = Self::default();
@@ -60,13 +60,13 @@ impl SmartPause {
     }
 }
 
-fn cool(order: &PauseOrder, heaters: &Value) -> Cooled {
+fn cool(order: &PauseOrder, heaters: &Map<String, Value>) -> Cooled {
     let wanted = |heater: &Value| {
         let target = heater["target"].as_f64()? + heater["offset"].as_f64().unwrap_or(0.0);
         Some(target).filter(|target| target.is_finite())
     };
-    let bed = wanted(&heaters["bed"]).filter(|target| order.disable_bed && *target > BED_STANDBY);
-    let tools = heaters.as_object().into_iter().flatten().filter_map(|(name, heater)| {
+    let bed = heaters.get("bed").and_then(wanted).filter(|target| order.disable_bed && *target > BED_STANDBY);
+    let tools = heaters.iter().filter_map(|(name, heater)| {
         let number: u32 = name.strip_prefix("tool")?.parse().ok()?;
         Some((number, wanted(heater).filter(|target| order.disable_hotend && *target > HOTEND_STANDBY)?))
     });
@@ -85,9 +85,16 @@ mod tests {
 
     use super::*;
 
-    fn hot() -> Value {
-        json!({"bed": {"target": 60, "offset": 0}, "tool0": {"target": 210.0, "offset": 5}, "tool1": {"target": 0},
-            "chamber": {"target": 50}})
+    fn hot() -> Map<String, Value> {
+        [
+            ("bed", json!({"target": 60, "offset": 0})),
+            ("tool0", json!({"target": 210.0, "offset": 5})),
+            ("tool1", json!({"target": 0})),
+            ("chamber", json!({"target": 50})),
+        ]
+        .map(|(name, heater)| (name.to_owned(), heater))
+        .into_iter()
+        .collect()
     }
 
     fn paused(order: PauseOrder) -> (SmartPause, Vec<String>) {

@@ -73,6 +73,7 @@ struct StateAnswer {
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct Flags {
+    operational: bool,
     printing: bool,
     pausing: bool,
     paused: bool,
@@ -115,7 +116,7 @@ impl LastEnd {
 pub(super) struct Seen {
     pub(super) observed: Observed,
     /// OctoPrint's `temperature`.
-    pub(super) heaters: Value,
+    pub(super) heaters: Map<String, Value>,
     /// Whether it has come to rest; a printer that is about to pause still moves.
     pub(super) is_paused: bool,
 }
@@ -128,19 +129,67 @@ pub(super) async fn look(client: &SoftwareClient, end: &mut LastEnd) -> Result<S
     let printer = client.get("/api/printer?exclude=sd").await?;
     if printer.status == StatusCode::CONFLICT {
         let observed = offline(&job)?;
-        return Ok(Seen { observed, heaters: Value::Null, is_paused: false });
+        return Ok(Seen { observed, heaters: Map::new(), is_paused: false });
     }
     check(client, &printer)?;
-    let printer: PrinterAnswer = printer.json()?;
+    Ok(seen(job, printer.json()?, end))
+}
+
+/// State as OctoPrint pushes it.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Pushed {
+    state: PushedState,
+    job: Job,
+    progress: Progress,
+    /// Of some moments, the last of which counts; none where no temperature has changed.
+    temps: Vec<Map<String, Value>>,
+    /// What is added to targets, by heater.
+    offsets: Map<String, Value>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct PushedState {
+    text: Option<String>,
+    error: Option<String>,
+    flags: Flags,
+}
+
+impl Pushed {
+    /// What it shows; `heaters` are those known before.
+    pub(super) fn read(self, heaters: &mut Map<String, Value>, end: &mut LastEnd) -> Result<Seen, CommandFailure> {
+        let error = self.state.error.filter(|error| !error.is_empty());
+        let job = JobAnswer { job: self.job, progress: self.progress, state: self.state.text, error };
+        if !self.state.flags.operational {
+            // As to a question for the printer, which is answered 409 then.
+            let observed = offline(&job)?;
+            return Ok(Seen { observed, heaters: Map::new(), is_paused: false });
+        }
+        if let Some(mut last) = self.temps.into_iter().next_back() {
+            last.remove("time");
+            *heaters = last;
+        }
+        for (name, offset) in self.offsets {
+            if let Some(heater) = heaters.get_mut(&name).and_then(Value::as_object_mut) {
+                heater.insert("offset".to_owned(), offset);
+            }
+        }
+        let printer = PrinterAnswer { temperature: heaters.clone(), state: StateAnswer { flags: self.state.flags } };
+        Ok(seen(job, printer, end))
+    }
+}
+
+fn seen(job: JobAnswer, printer: PrinterAnswer, end: &mut LastEnd) -> Seen {
     let details = JobDetails {
         filament_mm: job.job.filament.first(),
         material: Some(materials(&printer.temperature)),
         ..JobDetails::default()
     };
-    let heaters = Value::Object(printer.temperature.clone());
+    let heaters = printer.temperature.clone();
     let is_paused = printer.state.flags.paused && !printer.state.flags.pausing;
     let observed = Observed { state: read(job, printer, end), details, ..Observed::default() };
-    Ok(Seen { observed, heaters, is_paused })
+    Seen { observed, heaters, is_paused }
 }
 
 /// OctoPrint without a printer, or with one that has failed.

@@ -97,7 +97,7 @@ impl Platform for PrusaLink {
     }
 
     fn observe(&self) -> BoxFuture<'_, ()> {
-        self.context.publisher.poll(PERIODS, || self.look(Duration::ZERO)).boxed()
+        self.context.publisher.poll(|| PERIODS, || self.look(Duration::ZERO)).boxed()
     }
 
     fn refresh(&self, max_age: Duration) -> BoxFuture<'_, ()> {
