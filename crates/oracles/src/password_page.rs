@@ -91,6 +91,7 @@ static CONNECTION: LazyLock<(ConnectionRecord, PasswordHash)> = LazyLock::new(||
         account: AccountId::generate(),
         app_name: None,
         expires_at: None,
+        has_full_control: false,
         credentials: ConnectionCredentials::Password(hash.clone()),
         plan: Plan::unlimited(),
     };

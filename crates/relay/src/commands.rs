@@ -107,9 +107,10 @@ fn leads_there(path: &str, wanted: &str) -> bool {
 /// What a grant may do, whatever the request looks like.
 pub(crate) fn caller_of(grant: &Grant) -> Caller {
     let (kind, has_full_control) = match grant {
-        // Apps control printers: that is what they were connected for. What nothing can check would need the owner's
-        // own word, for which the consent page has no question.
-        Grant::Connection(connection) if Entrance::from(connection.kind) == Entrance::App => (CallerKind::App, false),
+        // Apps control printers: that is what they were connected for. What nothing can check needs the owner's word.
+        Grant::Connection(connection) if Entrance::from(connection.kind) == Entrance::App => {
+            (CallerKind::App, connection.has_full_control)
+        }
         // A link gives the printer's own interface, whose own login stays in force. Commands would go past that login,
         // with the key that the agent has.
         Grant::Connection(_) => {
@@ -118,6 +119,11 @@ pub(crate) fn caller_of(grant: &Grant) -> Caller {
         Grant::Owner(visit) => (CallerKind::Owner, visit.record.role == Role::Owner),
     };
     Caller { kind, may_control: true, has_full_control }
+}
+
+/// Whether the path asks for what nothing can check.
+pub(crate) fn is_native(path: &str) -> bool {
+    ask_of(path) == Some(Ask::Native)
 }
 
 /// What becomes of a request.

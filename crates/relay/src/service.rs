@@ -223,7 +223,7 @@ impl Relay {
             }
             Ok(Admitted { connection, used_authorization }) => {
                 if kind == ConnectionKind::Shared {
-                    self.note_share_opened(&connection, address);
+                    self.note_in_log(&connection, AuditKind::ShareOpened, "Shared Connection", address);
                 }
                 let grant = Grant::Connection(connection);
                 Ok(Admission::Admitted(request, Passage { grant, used_authorization, caller: None }))
@@ -239,21 +239,18 @@ impl Relay {
         }
     }
 
-    /// Notes in the owner's log that a share was opened, beside the request: nobody waits for it.
-    fn note_share_opened(&self, connection: &ConnectionRecord, address: IpAddr) {
+    /// Notes in the owner's log what a connection was used for, once for each visitor and day. It is written beside the
+    /// request: nobody waits for it.
+    fn note_in_log(&self, connection: &ConnectionRecord, kind: AuditKind, subject: &str, address: IpAddr) {
         if !self.share_openings.is_news(connection.id.as_str(), address, Instant::now()) {
             return;
         }
         let (store, printer) = (self.store.clone(), connection.printer.clone());
-        let event = AuditEvent {
-            kind: AuditKind::ShareOpened,
-            printer: Some(printer.clone()),
-            subject: "Shared Connection".to_owned(),
-            address: Some(address),
-        };
+        let event =
+            AuditEvent { kind, printer: Some(printer.clone()), subject: subject.to_owned(), address: Some(address) };
         tokio::spawn(async move {
             if let Err(error) = store.audit_owner(&printer, event, SystemTime::now()).await {
-                tracing::warn!(%printer, %error, "the opening of a share was not noted in the owner's log");
+                tracing::warn!(%printer, %error, "the use of a connection was not noted in the owner's log");
             }
         });
     }
@@ -274,7 +271,15 @@ impl Relay {
         };
         match commands::judge(&asker) {
             Judgement::NoCommand => {}
-            Judgement::Passes(caller) => passage.caller = Some(caller),
+            Judgement::Passes(caller) => {
+                if let Grant::Connection(connection) = &passage.grant
+                    && commands::is_native(parts.uri.path())
+                {
+                    let app = connection.app_name.as_deref().unwrap_or_default();
+                    self.note_in_log(connection, AuditKind::NativeMessageSent, app, incident.visitor.address);
+                }
+                passage.caller = Some(caller);
+            }
             Judgement::Refused(mut response) => {
                 allow_any_origin(response.headers_mut(), passage.grant.entrance());
                 return Ok(*response);

@@ -260,6 +260,7 @@ mod tests {
             account: AccountId::generate(),
             app_name: None,
             expires_at,
+            has_full_control: false,
             credentials: ConnectionCredentials::Open,
             plan: Plan::unlimited(),
         }))

@@ -88,6 +88,12 @@ kinds! {
     AppConnected = "app-connected",
     /// An app's access to a printer ended.
     AppRevoked = "app-revoked",
+    /// An app was allowed to send messages in the printer's own language.
+    FullControlGiven = "full-control-given",
+    /// An app may no longer send messages in the printer's own language.
+    FullControlTaken = "full-control-taken",
+    /// An app has sent a message in the printer's own language, from an address that had not done so lately.
+    NativeMessageSent = "native-message-sent",
     /// A link to a printer was made.
     ShareCreated = "share-created",
     /// A link to a printer was ended.

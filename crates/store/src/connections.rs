@@ -188,6 +188,7 @@ pub(crate) async fn insert_app(
         app_id: Set(app.id.map(str::to_owned)),
         bytes_up: Set(0),
         bytes_down: Set(0),
+        has_full_control: Set(false),
     })
     .exec_without_returning(&**write)
     .await
@@ -227,6 +228,7 @@ pub(crate) async fn insert_shared(
         app_id: Set(None),
         bytes_up: Set(0),
         bytes_down: Set(0),
+        has_full_control: Set(false),
     })
     .exec_without_returning(&**write)
     .await
@@ -342,5 +344,6 @@ pub(crate) fn read_summary(
         app_id: connection.app_id,
         bytes_up: u64::try_from(connection.bytes_up).unwrap_or(0),
         bytes_down: u64::try_from(connection.bytes_down).unwrap_or(0),
+        has_full_control: connection.has_full_control,
     })
 }

@@ -115,6 +115,7 @@ pub struct ExportedConnection {
     pub last_used_at: Option<i64>,
     pub bytes_up: u64,
     pub bytes_down: u64,
+    pub has_full_control: bool,
 }
 
 /// A live link.
@@ -262,6 +263,7 @@ fn export_connection(connection: crate::records::ConnectionSummary) -> ExportedC
         last_used_at: connection.last_used_at.map(to_milliseconds),
         bytes_up: connection.bytes_up,
         bytes_down: connection.bytes_down,
+        has_full_control: connection.has_full_control,
     }
 }
 

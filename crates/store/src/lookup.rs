@@ -136,6 +136,7 @@ fn read_record(
         account: account.id.parse().map_err(|_| damaged("account.id"))?,
         app_name: connection.app_name.clone(),
         expires_at: connection.expires_at.map(from_milliseconds),
+        has_full_control: connection.kind == connection::Kind::App && connection.has_full_control,
         credentials: read_credentials(connection)?,
         plan: read_plan(plan)?,
     })

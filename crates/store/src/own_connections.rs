@@ -135,21 +135,40 @@ impl Store {
     ) -> Result<ConnectionSummary, StoreError> {
         const ATTEMPTED: &str = "revoke a connection";
         let write = self.write(ATTEMPTED).await?;
-        let found = connection::Entity::find_by_id(id.as_str())
-            .find_also_related(printer::Entity)
-            .find_also(printer::Entity, account::Entity)
-            .filter(printer::Column::AccountId.eq(account.as_str()))
-            .one(&*write)
-            .await
-            .attempt(ATTEMPTED)?;
-        let Some((row, Some(printer), Some(owner))) = found else {
-            return Err(StoreError::not_found(Subject::AppConnection, id.as_str()));
-        };
-        let revoked = read_summary(row.clone(), printer, &owner)?;
+        let (row, revoked) = own_connection(&write, account, id, ATTEMPTED).await?;
         bury(&*write, vec![row], dead_connection::Reason::Revoked, now, ATTEMPTED).await?;
         write.record(ChangeSubject::Connection(id.clone()), now).await?;
         write.commit().await?;
         Ok(revoked)
+    }
+
+    /// Lets an app send the printer messages in the printer's own language, or takes that back, for the owner of the
+    /// printer. Gives what the connection was before.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] if no printer of the account has such an App Connection.
+    pub async fn set_full_control_of(
+        &self,
+        account: &AccountId,
+        id: &ConnectionId,
+        has_full_control: bool,
+        now: SystemTime,
+    ) -> Result<ConnectionSummary, StoreError> {
+        const ATTEMPTED: &str = "change what an app may do";
+        let write = self.write(ATTEMPTED).await?;
+        let (row, before) = own_connection(&write, account, id, ATTEMPTED).await?;
+        if row.kind != connection::Kind::App {
+            return Err(StoreError::not_found(Subject::AppConnection, id.as_str()));
+        }
+        connection::Entity::update_many()
+            .col_expr(connection::Column::HasFullControl, has_full_control.into())
+            .filter(connection::Column::Id.eq(id.as_str()))
+            .exec(&*write)
+            .await
+            .attempt(ATTEMPTED)?;
+        write.record(ChangeSubject::Connection(id.clone()), now).await?;
+        write.commit().await?;
+        Ok(before)
     }
 
     /// Adds what went through connections. Those that are gone have no place for it any more. Writes no change.
@@ -177,6 +196,27 @@ impl Store {
         }
         write.commit().await
     }
+}
+
+/// A connection to a printer of the account's own.
+async fn own_connection(
+    write: &Write,
+    account: &AccountId,
+    id: &ConnectionId,
+    attempted: &'static str,
+) -> Result<(connection::Model, ConnectionSummary), StoreError> {
+    let found = connection::Entity::find_by_id(id.as_str())
+        .find_also_related(printer::Entity)
+        .find_also(printer::Entity, account::Entity)
+        .filter(printer::Column::AccountId.eq(account.as_str()))
+        .one(&**write)
+        .await
+        .attempt(attempted)?;
+    let Some((row, Some(printer), Some(owner))) = found else {
+        return Err(StoreError::not_found(Subject::AppConnection, id.as_str()));
+    };
+    let summary = read_summary(row.clone(), printer, &owner)?;
+    Ok((row, summary))
 }
 
 async fn expect_room(write: &Write, printer: &PrinterId, attempted: &'static str) -> Result<(), StoreError> {

@@ -61,6 +61,8 @@ pub struct ConnectionRecord {
     pub expires_at: Option<SystemTime>,
     /// Who gets in.
     pub credentials: ConnectionCredentials,
+    /// Whether it may send the printer messages that nothing can check. Never on Shared Connections.
+    pub has_full_control: bool,
     /// What the owner's plan allows.
     pub plan: Plan,
 }
@@ -269,6 +271,8 @@ pub struct ConnectionSummary {
     pub bytes_up: u64,
     /// Bytes that came from it.
     pub bytes_down: u64,
+    /// Whether it may send the printer messages that nothing can check. Never on Shared Connections.
+    pub has_full_control: bool,
 }
 
 /// A beta feature that was granted to an account.

@@ -9,7 +9,7 @@ use crate::browser::recognise;
 use crate::form::refuse_foreign_origins;
 use crate::printers::{camera, command, events, link, list, manage, open, pairing, view};
 use crate::security_headers::add_security_headers;
-use crate::shares::{create, live, live_feed, revoke, show};
+use crate::shares::{create, full_control, live, live_feed, revoke, show};
 use crate::state::SiteState;
 use crate::{admin, api, assets, email_proof, error_codes, health, not_found, portal, settings, shares, start};
 
@@ -84,6 +84,7 @@ fn shares() -> Router<SiteState> {
         .route("/shares/live/{id}/revoke", post(revoke::live))
         .route("/shares/connections/{id}", get(show::connection))
         .route("/shares/connections/{id}/revoke", post(revoke::connection))
+        .route("/shares/connections/{id}/full-control", post(full_control::set))
         .route("/live/{id}", get(live::page))
         .route("/live/{id}/events", get(live_feed::events))
         .route("/live/{id}/camera/{index}", get(live::camera))

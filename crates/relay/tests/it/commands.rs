@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use futures_util::FutureExt;
@@ -12,7 +12,10 @@ use http_body_util::Full;
 use model::Limits;
 use relay::Timeouts;
 use relay::timeouts::AnswerTimeouts;
-use testkit::{AppAccess, Client, Exchange, Protocol, RawAgent, Rig, SharedAccess, TestService, wait_until};
+use store::{AuditKind, ConnectionLookup};
+use testkit::{
+    AppAccess, Client, Exchange, Protocol, RawAgent, Rig, SharedAccess, TestService, wait_for_answer, wait_until,
+};
 use tokio_util::sync::CancellationToken;
 use tunnel::agent_side::{Answer, PrinterHandler, serve};
 use tunnel::body::RecvBody;
@@ -111,6 +114,34 @@ async fn the_agent_is_told_who_calls_and_visitors_cannot_say_it() {
     assert_eq!(stage.shared(&status, &said).await.text(), "spoolway-caller=shared");
     let foreign = [("sec-fetch-site", "cross-site"), ("origin", "https://elsewhere.example")];
     assert_eq!(stage.shared(&status, &foreign).await.text(), "spoolway-caller=shared");
+}
+
+#[tokio::test]
+async fn the_owner_lets_an_app_speak_the_printers_language_and_reads_of_it() {
+    let stage = Stage::set().await;
+    let store = stage.service.store();
+    let native = format!("{PREFIX}send-command");
+    let owner = {
+        let lookup = store.connection_by_id(&stage.app.id).await.unwrap();
+        let ConnectionLookup::Alive(connection) = lookup else { panic!("{lookup:?}") };
+        connection.account
+    };
+    for (allow, told) in [(true, "spoolway-caller=app control full"), (false, "\"Status\":403")] {
+        store.set_full_control_of(&owner, &stage.app.id, allow, SystemTime::now()).await.unwrap();
+        wait_for_answer("the change to take effect", async || {
+            stage.app(Protocol::Http1, Method::POST, &native, &[]).await.text().contains(told).then_some(())
+        })
+        .await;
+    }
+    // Never what tells the printer's passwords.
+    let secrets = stage.app(Protocol::Http1, Method::POST, &format!("{PREFIX}get-connection-info"), &[]).await;
+    assert!(secrets.text().contains("403"), "{}", secrets.text());
+    let noted = wait_for_answer("the owner's log", async || {
+        let log = store.audit_log(&owner, None, 10).await.unwrap();
+        log.into_iter().find(|entry| entry.kind == AuditKind::NativeMessageSent)
+    })
+    .await;
+    assert!(noted.address.is_some() && !noted.subject.is_empty(), "{noted:?}");
 }
 
 #[tokio::test]

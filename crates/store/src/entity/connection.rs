@@ -30,6 +30,8 @@ pub(crate) struct Model {
     pub(crate) app_id: Option<String>,
     pub(crate) bytes_up: i64,
     pub(crate) bytes_down: i64,
+    /// App Connections only.
+    pub(crate) has_full_control: bool,
 }
 
 /// As in [`crate::ConnectionKind`], with the texts that are stored.

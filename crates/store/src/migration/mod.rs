@@ -10,6 +10,7 @@ mod m0002_sign_in_roles_apps;
 mod m0003_live_link_use;
 mod m0004_sealed_second_factors;
 mod m0005_plugins;
+mod m0006_full_control;
 
 pub(crate) struct Migrator;
 
@@ -22,6 +23,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0003_live_link_use::Migration),
             Box::new(m0004_sealed_second_factors::Migration),
             Box::new(m0005_plugins::Migration),
+            Box::new(m0006_full_control::Migration),
         ]
     }
 }

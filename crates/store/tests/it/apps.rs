@@ -1,7 +1,7 @@
 //! What apps have: tokens, webhooks, usage, and a registration.
 
 use model::Secret;
-use store::{AppIdentity, AppTokenLookup, ConnectionKind, DeathReason, RegisteredApp};
+use store::{AppIdentity, AppTokenLookup, ConnectionKind, DeathReason, RegisteredApp, StoreError};
 
 use crate::support::*;
 
@@ -62,6 +62,31 @@ async fn connections_are_listed_with_what_went_through() {
     let odd = AppIdentity { app_id: Some("x".repeat(101)), name: name("Gadget") };
     expect_invalid(store.create_app_connection_of(&ann, &left, &odd, None, at(0)).await);
     expect_invalid(store.create_app_connection_of(&ann, &left, &app(), Some(at(0)), at(0)).await);
+}
+
+#[tokio::test]
+async fn the_owner_gives_an_app_full_control_and_takes_it_back() {
+    let Fresh { store, directory: _directory } = fresh().await;
+    let ann = add_account(&store, "ann@example.org").await;
+    let printer = link_printer(&store, &ann).await;
+    let new = store.create_app_connection_of(&ann, &printer, &app(), None, at(0)).await.unwrap();
+    let has = async || {
+        let listed = store.connections_of(&ann, None).await.unwrap()[0].has_full_control;
+        assert_eq!(alive(&store, ConnectionKind::App, &new.label).await.has_full_control, listed);
+        listed
+    };
+    assert!(!has().await, "it has to be given");
+    let seq = store.latest_change().await.unwrap();
+    assert!(!store.set_full_control_of(&ann, &new.id, true, at(1)).await.unwrap().has_full_control, "as it was");
+    assert!(has().await && store.latest_change().await.unwrap() > seq, "the relay learns of it");
+    store.set_full_control_of(&ann, &new.id, false, at(2)).await.unwrap();
+    assert!(!has().await);
+    let shared = store.create_shared_connection_of(&ann, &printer, None, None, at(3)).await.unwrap();
+    let refused = store.set_full_control_of(&ann, &shared.id, true, at(4)).await;
+    assert!(matches!(refused, Err(StoreError::NotFound { .. })), "{refused:?}");
+    let bob = add_account(&store, "bob@example.org").await;
+    let refused = store.set_full_control_of(&bob, &new.id, true, at(5)).await;
+    assert!(matches!(refused, Err(StoreError::NotFound { .. })), "{refused:?}");
 }
 
 #[tokio::test]

@@ -36,6 +36,7 @@ async fn take_back_to_the_first_layout(directory: &std::path::Path) {
         ("connection", "app_id"),
         ("connection", "bytes_up"),
         ("connection", "bytes_down"),
+        ("connection", "has_full_control"),
     ] {
         sql(directory, &format!("ALTER TABLE {table} DROP COLUMN {column}")).await;
     }

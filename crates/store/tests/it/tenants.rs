@@ -40,6 +40,7 @@ async fn try_everything(store: &Store, account: &AccountId, things: &Things) -> 
     note("create_app", store.create_app_connection_of(account, printer, &app, None, at(1)).await.map(drop));
     note("create_shared", store.create_shared_connection_of(account, printer, None, None, at(1)).await.map(drop));
     note("connections", store.connections_of(account, Some(printer)).await.map(drop));
+    note("full_control", store.set_full_control_of(account, &things.connection, true, at(1)).await.map(drop));
     note("revoke", store.revoke_connection_of(account, &things.connection, at(1)).await.map(drop));
     note("create_live", store.create_live_link(account, printer, end, None, at(1)).await.map(drop));
     note("live_links", store.live_links_of(account, Some(printer)).await.map(drop));
@@ -78,7 +79,7 @@ async fn what_is_another_s_is_answered_as_if_it_was_not_there() {
     let seq = store.latest_change().await.unwrap();
     let about_ann_s = try_everything(&store, &bob, &of_ann).await;
     let about_unknown = try_everything(&store, &bob, &unknown).await;
-    assert_eq!(about_ann_s.len(), 17);
+    assert_eq!(about_ann_s.len(), 18);
     for (method, said) in about_ann_s {
         // The message names what was asked for and nothing else.
         let said = said.split('`').next().unwrap().to_owned();

@@ -34,6 +34,8 @@ pub(super) struct Decision {
     trust: Option<String>,
     /// Ticked unless the owner wants no key made.
     make_key: Option<String>,
+    /// Ticked by an owner who lets the app send messages that nothing can check.
+    full_control: Option<String>,
 }
 
 pub(super) async fn decide(
@@ -68,6 +70,10 @@ pub(super) async fn decide(
     let new = state.store.create_app_connection_of(&account.id, id, &identity, None, SystemTime::now()).await?;
     let address = signed_in.browser.address();
     audit::note(&state, &account.id, AuditKind::AppConnected, Some(id), &app.name, address).await;
+    if form.full_control.is_some() {
+        state.store.set_full_control_of(&account.id, &new.id, true, SystemTime::now()).await?;
+        audit::note(&state, &account.id, AuditKind::FullControlGiven, Some(id), &app.name, address).await;
+    }
     let wanted = key_name(&request, &printer).filter(|_| form.make_key.is_some());
     let key = match wanted {
         Some(name) => octoprint_key(&state, id, name).await,

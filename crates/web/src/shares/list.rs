@@ -53,6 +53,7 @@ struct ConnectionRow {
     last_used: Option<String>,
     up: String,
     down: String,
+    has_full_control: bool,
 }
 
 #[derive(Deserialize)]
@@ -130,5 +131,6 @@ fn connection_row(state: &SiteState, connection: &ConnectionSummary) -> Connecti
         last_used: connection.last_used_at.map(iso),
         up: bytes(connection.bytes_up),
         down: bytes(connection.bytes_down),
+        has_full_control: connection.has_full_control,
     }
 }

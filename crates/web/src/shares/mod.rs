@@ -1,6 +1,7 @@
 //! What of one's printers others can reach: Live Links, Shared Connections, App Connections.
 
 pub(crate) mod create;
+pub(crate) mod full_control;
 pub(crate) mod list;
 pub(crate) mod live;
 pub(crate) mod live_feed;

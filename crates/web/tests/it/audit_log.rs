@@ -54,6 +54,26 @@ async fn grants_and_revocations_are_written_down_with_what_they_are_about() {
 }
 
 #[tokio::test]
+async fn full_control_is_given_and_taken_back_on_the_page_of_shares() {
+    let world = World::new().await;
+    let ann = world.account("ann@example.org", None).await;
+    let printer = world.printer("ann@example.org", "Anns Voron").await;
+    let (_, mut browser) = world.signed_in(&ann).await;
+    browser.post("/shares/apps", &[("printer", printer.as_str()), ("name", "Script"), ("days", "")]).await;
+    let id = world.store.connections_of(&ann, None).await.expect("a list")[0].id.clone();
+    let badge = "Full control</span>";
+    assert!(!browser.get("/shares").await.text().contains(badge));
+    for (allow, is_shown) in [("yes", true), ("no", false)] {
+        browser.post(&format!("/shares/connections/{id}/full-control"), &[("allow", allow)]).await;
+        assert_eq!(browser.get("/shares").await.text().contains(badge), is_shown, "{allow}");
+    }
+    let log = log(&world, &ann).await;
+    use AuditKind as Kind;
+    assert_eq!(kinds(&log), [Kind::AppConnected, Kind::FullControlGiven, Kind::FullControlTaken]);
+    assert_eq!(log[1].subject, "Script: Anns Voron");
+}
+
+#[tokio::test]
 async fn members_who_come_and_go_are_in_the_owners_log_and_in_their_own() {
     let world = World::new().await;
     let ann = world.account("ann@example.org", None).await;

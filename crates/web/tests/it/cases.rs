@@ -86,6 +86,7 @@ pub(crate) const CASES: &[Case] = &[
     ("POST", "/shares/live/{live}/revoke", Holder, ""),
     ("GET", "/shares/connections/{shared}", Holder, ""),
     ("POST", "/shares/connections/{connection}/revoke", Holder, ""),
+    ("POST", "/shares/connections/{connection}/full-control", Holder, "allow=yes"),
     ("GET", "/live/{live}", Everybody, ""),
     ("GET", "/live/{live}/events", Everybody, ""),
     ("GET", "/live/{live}/camera/{index}", Everybody, ""),

@@ -130,6 +130,20 @@ async fn without_a_return_url_the_portal_ends_on_its_own_page() {
 }
 
 #[tokio::test]
+async fn full_control_is_given_only_where_it_is_ticked() {
+    let site = Site::new().await;
+    let full = async || {
+        let listed = site.store.connections_of(&site.account, None).await.expect("a list");
+        listed.last().expect("the app").has_full_control
+    };
+    allow(&site, APP).await;
+    assert!(!full().await);
+    let ticked = [("decision", "allow"), ("trust", "yes"), ("full_control", "yes")];
+    assert_eq!(decide(&site, APP, &ticked).await.status, StatusCode::SEE_OTHER);
+    assert!(full().await);
+}
+
+#[tokio::test]
 async fn who_says_no_makes_nothing() {
     let site = Site::new().await;
     let answer = decide(&site, APP, &[("decision", "cancel")]).await;
