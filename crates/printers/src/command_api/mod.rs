@@ -215,8 +215,10 @@ impl CommandApi {
         // That there is a key is no secret; which one is nobody's business but the printer's.
         let api_key = self.shared.context.api_key.as_ref().map(|_| MASK);
         let login = self.shared.context.login.as_ref().map(|_| MASK);
+        let access_code = self.shared.context.access_code.as_ref().map(|_| MASK);
         json!({
-            "LocalIp": target.host(), "LocalPort": target.port(), "AccessCode": null, "SerialNumber": null,
+            "LocalIp": target.host(), "LocalPort": target.port(), "AccessCode": access_code,
+            "SerialNumber": self.shared.context.serial,
             "ApiKey": api_key, "Username": login, "Password": login,
         })
     }
