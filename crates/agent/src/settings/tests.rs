@@ -120,7 +120,7 @@ fn printers_without_a_web_interface_are_known_by_code_and_serial() {
         let file = format!("server = 'https://s.example'\n[[printer]]\n{text}");
         resolve(Overrides::default(), &file).unwrap().printers.remove(0)
     };
-    let bambu = printer("url = 'bambu://192.168.1.30'\naccess_code = ' 12345678\n'\nserial = '01S00C123456789'");
+    let bambu = printer("url = 'bambu://192.168.1.30'\naccess_code = ' 12345678 '\nserial = '01S00C123456789'");
     assert_eq!(bambu.access_code.unwrap().expose(), "12345678");
     assert_eq!((bambu.serial.as_deref(), bambu.name.as_str()), (Some("01S00C123456789"), "192.168.1.30"));
     assert!(printer("url = 'elegoo-cc2://a'\nserial = 'CC2-7'").access_code.is_none(), "the factory's is known");
