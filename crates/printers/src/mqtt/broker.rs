@@ -11,6 +11,7 @@ use tracing::info;
 
 use super::listener::{BrokerEvent, Listener, Listeners};
 use super::retained::Retained;
+use super::subscriptions::{Granted, Waiter};
 use super::{Message, session};
 use crate::connector::{ConnectError, PrinterConnector};
 use crate::platforms::{CommandFailure, Outcome};
@@ -67,7 +68,7 @@ pub(super) struct Shared {
 /// What is asked of the connection. There are no more of them than tasks that wait for an answer, and subscriptions.
 pub(super) enum Command {
     Publish(Message, oneshot::Sender<Outcome<()>>),
-    Subscribe(String, Qos, oneshot::Sender<Outcome<Qos>>),
+    Subscribe(String, Qos, Waiter),
     /// Only if it still is the session with this number.
     Unsubscribe(String, u64),
     Reconnect(CommandFailure),
@@ -80,6 +81,9 @@ pub(crate) struct Subscription {
     commands: mpsc::UnboundedSender<Command>,
     /// The quality of service that the printer grants.
     pub(crate) granted: Qos,
+    /// Whether the printer sends what it has kept, because it was asked; otherwise that is in
+    /// [`PrinterBroker::retained`].
+    pub(crate) is_fresh: bool,
 }
 
 impl Drop for Subscription {
@@ -94,11 +98,17 @@ impl PrinterBroker {
     ///
     /// # Errors
     /// If there is TLS and the host's name cannot stand in a certificate.
+    #[expect(dead_code, reason = "for printers that speak MQTT over TLS")]
     pub(crate) fn new(connector: PrinterConnector, options: BrokerOptions) -> Result<Self, ConnectError> {
         let connector = match &options.tls {
             Some(tls) => connector.over_tls(tls)?,
             None => connector,
         };
+        Ok(Self::over(connector, options))
+    }
+
+    /// A connection over what `connector` opens, TLS or not.
+    pub(crate) fn over(connector: PrinterConnector, options: BrokerOptions) -> Self {
         #[expect(clippy::disallowed_methods, reason = "see `Command`: nothing piles up that nobody waits for")]
         let (commands, orders) = mpsc::unbounded_channel();
         let not_yet = CommandFailure::NotConnected("the printer has not been connected to yet".to_owned());
@@ -109,7 +119,7 @@ impl PrinterBroker {
             retained: Mutex::default(),
             link: watch::Sender::new(Link::Down(not_yet)),
         };
-        Ok(Self { shared: Arc::new(shared), commands, orders: Arc::new(tokio::sync::Mutex::new(orders)) })
+        Self { shared: Arc::new(shared), commands, orders: Arc::new(tokio::sync::Mutex::new(orders)) }
     }
 
     /// Keeps connected for as long as the future lives.
@@ -157,15 +167,22 @@ impl PrinterBroker {
     pub(crate) async fn publish(&self, message: Message) -> Outcome<()> {
         self.session()?;
         let (done, answer) = oneshot::channel();
-        self.ask(Command::Publish(message, done), answer).await
+        let kept = message.retain.then(|| Arc::new(message.clone()));
+        self.ask(Command::Publish(message, done), answer).await?;
+        // The printer sends it back without saying that it keeps it.
+        if let Some(kept) = kept {
+            self.shared.retained.lock().handle_message(&kept);
+        }
+        Ok(())
     }
 
     /// Subscribes; `filter` is valid. What comes is heard by every [`Listener`].
     pub(crate) async fn subscribe(&self, filter: &str, qos: Qos) -> Outcome<Subscription> {
         let session = self.session()?;
         let (done, answer) = oneshot::channel();
-        let granted = self.ask(Command::Subscribe(filter.to_owned(), qos, done), answer).await?;
-        Ok(Subscription { filter: filter.to_owned(), session, commands: self.commands.clone(), granted })
+        let Granted { qos: granted, is_fresh } =
+            self.ask(Command::Subscribe(filter.to_owned(), qos, done), answer).await?;
+        Ok(Subscription { filter: filter.to_owned(), session, commands: self.commands.clone(), granted, is_fresh })
     }
 
     /// Hangs up and connects anew, because of what the printer said or did not say.

@@ -22,6 +22,9 @@ pub(crate) use mqtt_protocol_core::mqtt::packet::Qos;
 /// Bytes of one packet, from either side. Bambu's whole state has some 20 KiB.
 pub(crate) const MAX_PACKET: u32 = 1024 * 1024;
 
+/// Filters that one visitor may subscribe to.
+pub(crate) const MAX_SUBSCRIPTIONS: usize = 64;
+
 /// What is published.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Message {

@@ -10,8 +10,17 @@ use crate::platforms::{CommandFailure, Outcome};
 /// Different filters at once. Apps use one or two each.
 const MAX_FILTERS: usize = 256;
 
-/// Where the answer to somebody's wish goes: the quality of service that the printer grants.
-pub(super) type Waiter = oneshot::Sender<Outcome<Qos>>;
+/// What the answer to somebody's wish is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Granted {
+    /// As far as the printer goes.
+    pub(super) qos: Qos,
+    /// Whether the printer was asked for it, and so sends what it has kept.
+    pub(super) is_fresh: bool,
+}
+
+/// Where it goes.
+pub(super) type Waiter = oneshot::Sender<Outcome<Granted>>;
 
 /// The subscriptions of one session with a printer.
 #[derive(Default)]
@@ -48,7 +57,7 @@ impl Subscriptions {
             && subscribed.waiters.is_empty()
             && let Some(granted) = subscribed.granted
         {
-            if waiter.send(Ok(granted.min(qos))).is_ok() {
+            if waiter.send(Ok(Granted { qos: granted.min(qos), is_fresh: false })).is_ok() {
                 subscribed.n_users += 1;
             }
             return None;
@@ -77,7 +86,7 @@ impl Subscriptions {
             subscribed.granted = granted;
         }
         for waiter in waiters {
-            let told = waiter.send(granted.ok_or_else(refused));
+            let told = waiter.send(granted.map(|qos| Granted { qos, is_fresh: true }).ok_or_else(refused));
             if told.is_err() || granted.is_none() {
                 subscribed.n_users -= 1;
             }
@@ -108,8 +117,12 @@ mod tests {
 
     use super::*;
 
-    fn waiter() -> (Waiter, oneshot::Receiver<Outcome<Qos>>) {
+    fn waiter() -> (Waiter, oneshot::Receiver<Outcome<Granted>>) {
         oneshot::channel()
+    }
+
+    fn granted(qos: Qos) -> Outcome<Granted> {
+        Ok(Granted { qos, is_fresh: true })
     }
 
     #[test]
@@ -122,13 +135,13 @@ mod tests {
         assert_eq!(all.want("a", Qos::AtMostOnce, second), None);
         assert!(second_hears.try_recv().is_err(), "nobody is told before the printer has answered");
         assert_eq!(all.handle_answer(7, Some(Qos::AtMostOnce)), None);
-        assert_eq!(first_hears.try_recv().unwrap(), Ok(Qos::AtMostOnce));
-        assert_eq!(second_hears.try_recv().unwrap(), Ok(Qos::AtMostOnce));
+        assert_eq!(first_hears.try_recv().unwrap(), granted(Qos::AtMostOnce));
+        assert_eq!(second_hears.try_recv().unwrap(), granted(Qos::AtMostOnce));
         let (third, mut third_hears) = waiter();
         assert_eq!(all.want("a", Qos::AtLeastOnce, third), Some(Qos::AtLeastOnce), "a better one is asked for");
         all.handle_asked(8, "a");
         assert_eq!(all.handle_answer(8, Some(Qos::AtLeastOnce)), None);
-        assert_eq!(third_hears.try_recv().unwrap(), Ok(Qos::AtLeastOnce));
+        assert_eq!(third_hears.try_recv().unwrap(), granted(Qos::AtLeastOnce));
         assert_eq!((all.release("a"), all.release("a"), all.release("a")), (false, false, true));
         assert!(!all.release("a"));
     }
