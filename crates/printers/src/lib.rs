@@ -13,8 +13,8 @@ pub mod printer_url;
 pub mod virtual_printer;
 
 mod lan_address;
-#[expect(dead_code, unused_imports, reason = "the platforms that speak MQTT use it")]
 mod mqtt;
+mod mqtt_proxy;
 mod platforms;
 mod print_control;
 mod software_client;
