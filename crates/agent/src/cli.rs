@@ -91,7 +91,8 @@ struct SettingsArguments {
 #[derive(Args)]
 #[command(next_help_heading = "The printer, where no configuration file describes any")]
 struct PrinterArguments {
-    /// OctoPrint, Moonraker or PrusaLink, like `http://127.0.0.1:5000`.
+    /// OctoPrint, Moonraker or PrusaLink, like `http://127.0.0.1:5000`; or `bambu://HOST`, `elegoo-cc1://HOST`,
+    /// `elegoo-cc2://HOST`.
     #[arg(long = "printer", value_name = "URL", env = "SPOOLWAY_AGENT_PRINTER")]
     url: Option<String>,
     /// A printer made of software, in place of a real one.
@@ -115,6 +116,15 @@ struct PrinterArguments {
     /// The password itself. As a flag, every user of this machine could read it.
     #[arg(long, hide = true, value_name = "PASSWORD", env = "SPOOLWAY_AGENT_PRINTER_PASSWORD", hide_env_values = true)]
     printer_password: Option<String>,
+    /// A file with the access code that a printer of Bambu Lab's or Elegoo's shows on its screen.
+    #[arg(long, value_name = "FILE", env = "SPOOLWAY_AGENT_PRINTER_ACCESS_CODE_FILE")]
+    printer_access_code_file: Option<PathBuf>,
+    /// The code itself. As a flag, every user of this machine could read it.
+    #[arg(long, hide = true, value_name = "CODE", env = "SPOOLWAY_AGENT_PRINTER_ACCESS_CODE", hide_env_values = true)]
+    printer_access_code: Option<String>,
+    /// The serial number of such a printer.
+    #[arg(long, value_name = "SERIAL", env = "SPOOLWAY_AGENT_PRINTER_SERIAL")]
+    printer_serial: Option<String>,
     /// Tell the printer's software its visitors' addresses (`forward`), or not (`hide`).
     #[arg(long, value_name = "HOW", env = "SPOOLWAY_AGENT_VISITOR_ADDRESS")]
     visitor_address: Option<String>,
@@ -194,6 +204,9 @@ impl SettingsArguments {
             printer_username: username,
             printer_password_file,
             printer_password,
+            printer_access_code_file,
+            printer_access_code,
+            printer_serial: serial,
             visitor_address,
             printer_ca: ca,
             virtual_port,
@@ -203,6 +216,7 @@ impl SettingsArguments {
         } = self.printer;
         let api_key = from_file("printer_api_key_file", printer_api_key_file)?.or(printer_api_key);
         let password = from_file("printer_password_file", printer_password_file)?.or(printer_password);
+        let access_code = from_file("printer_access_code_file", printer_access_code_file)?.or(printer_access_code);
         let printer = PrinterEntry {
             name: None,
             url,
@@ -213,6 +227,8 @@ impl SettingsArguments {
             api_key,
             username,
             password,
+            access_code,
+            serial,
             camera_hosts: Vec::new(),
             r#virtual,
             virtual_port,

@@ -32,6 +32,8 @@ pub(crate) struct PrinterEntry {
     pub(crate) api_key: Option<String>,
     pub(crate) username: Option<String>,
     pub(crate) password: Option<String>,
+    pub(crate) access_code: Option<String>,
+    pub(crate) serial: Option<String>,
     #[serde(default)]
     pub(crate) camera_hosts: Vec<String>,
     #[serde(default)]
@@ -50,6 +52,7 @@ impl PrinterEntry {
             api_key: self.api_key.clone(),
             username: self.username.clone(),
             password: self.password.clone(),
+            access_code: self.access_code.clone(),
             ..Self::default()
         };
         *self == secrets

@@ -69,12 +69,15 @@ pub(crate) async fn run(
             (printer.url(), Some(printer))
         }
     };
-    let forwarder = Arc::new(Forwarder::new(target.clone(), &tls, settings.visitor_address)?);
+    let forwarder = Arc::new(Forwarder::new(&target, &tls, settings.visitor_address)?);
 
     let (publish, mut status) = watch::channel(PrinterStatus::default());
     let observed = ObserverOptions {
         api_key: settings.api_key.clone(),
         login: settings.login.clone(),
+        access_code: settings.access_code.clone(),
+        serial: settings.serial.clone(),
+        directory: Some(directory.path().to_owned()),
         camera_hosts: settings.camera_hosts.clone(),
         memory: Some(directory.path().join(PRINT_FILE)),
     };
@@ -82,7 +85,7 @@ pub(crate) async fn run(
     let webcams = WebcamMemory { path: Some(directory.path().join(WEBCAM_FILE)) };
     let commands = observer.command_api(CommandApiOptions { webcams, log: Some(log) });
     let gate = Arc::new(Gate::new(commands, forwarder));
-    let watching = AbortOnDrop(tokio::spawn(watch(target, tls, publish).in_current_span()));
+    let watching = AbortOnDrop(tokio::spawn(watch(target, tls, observer.clone(), publish).in_current_span()));
     tokio::select! {
         _ = tokio::time::timeout(FIRST_LOOK, status.changed()) => {}
         () = shutdown.cancelled() => return Ok(()),

@@ -6,6 +6,7 @@ use std::time::Duration;
 use model::link::PrinterStatus;
 use printers::PrinterUrl;
 use printers::detect::{detect, software};
+use printers::observe::Observer;
 use tokio::sync::watch;
 use tracing::{info, warn};
 
@@ -14,8 +15,21 @@ const PERIOD: Duration = Duration::from_secs(30);
 /// Somebody may be waiting for a printer that was just switched on.
 const PERIOD_WHILE_UNREACHABLE: Duration = Duration::from_secs(5);
 
-/// Asks the printer again and again, and publishes what changes. Ends when nobody listens any more.
-pub(crate) async fn watch(target: PrinterUrl, tls: Arc<rustls::ClientConfig>, publish: watch::Sender<PrinterStatus>) {
+/// Publishes whether the printer answers, again and again. Ends when nobody listens any more.
+pub(crate) async fn watch(
+    target: PrinterUrl,
+    tls: Arc<rustls::ClientConfig>,
+    observer: Observer,
+    publish: watch::Sender<PrinterStatus>,
+) {
+    match target.software() {
+        Some(software) => observer.tell_status(software, &publish).await,
+        None => ask(target, tls, publish).await,
+    }
+}
+
+/// Asks the printer's web interface.
+async fn ask(target: PrinterUrl, tls: Arc<rustls::ClientConfig>, publish: watch::Sender<PrinterStatus>) {
     loop {
         let answer = detect(&target, &tls).await;
         let status = carry_over(&publish.borrow(), answer);
@@ -60,6 +74,9 @@ pub(crate) fn describe(status: &PrinterStatus) -> String {
         software::OCTOPRINT => "OctoPrint",
         software::MOONRAKER => "Moonraker",
         software::PRUSALINK => "PrusaLink",
+        software::BAMBU => "Bambu Lab",
+        software::ELEGOO_CC1 => "Elegoo Centauri Carbon",
+        software::ELEGOO_CC2 => "Elegoo Centauri Carbon 2",
         software::VIRTUAL => "virtual printer",
         _ => "unknown software",
     };

@@ -1,5 +1,7 @@
 //! What the agent is to do: flags, environment and configuration file put together and checked.
 
+mod device;
+
 use std::collections::BTreeSet;
 use std::fmt;
 use std::io;
@@ -51,6 +53,10 @@ pub struct PrinterSettings {
     pub api_key: Option<Secret>,
     /// A user of the printer's software, for the same, where it has users in place of keys.
     pub login: Option<Login>,
+    /// The code that a printer without a web interface shows on its screen.
+    pub access_code: Option<Secret>,
+    /// The serial number of such a printer.
+    pub serial: Option<String>,
     /// Hosts besides the printer's own that its cameras may be on.
     pub camera_hosts: Vec<String>,
     /// Certificates to trust besides the system's when talking to the printer.
@@ -194,6 +200,7 @@ fn resolve_printers(
             only.api_key = flags.api_key.or(only.api_key.take());
             only.username = flags.username.or(only.username.take());
             only.password = flags.password.or(only.password.take());
+            only.access_code = flags.access_code.or(only.access_code.take());
         }
         (true, _) => {
             problems.add::<()>(
@@ -249,6 +256,7 @@ fn resolve_printer(data: &Path, place: &str, entry: PrinterEntry, problems: &mut
         Some(_) => problems.add(&key("api_key"), "it is no key; was it copied whole, and nothing else?"),
     };
     let login = resolve_login(&key, &entry, problems);
+    let (access_code, serial) = device::resolve(&key, &entry, target.as_ref(), problems);
     for host in &entry.camera_hosts {
         let is_host =
             !host.is_empty() && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-:_".contains(&byte));
@@ -277,6 +285,8 @@ fn resolve_printer(data: &Path, place: &str, entry: PrinterEntry, problems: &mut
         visitor_address,
         api_key,
         login,
+        access_code,
+        serial,
         camera_hosts: entry.camera_hosts,
         ca: entry.ca,
     })
@@ -313,7 +323,8 @@ fn resolve_target(key: &dyn Fn(&str) -> String, entry: &PrinterEntry, problems: 
         (None, false) => problems.add(
             &key("url"),
             "it is missing, so requests have nowhere to go; \
-             give the address of OctoPrint, Moonraker or PrusaLink, like `http://127.0.0.1:5000`, or `virtual = true`",
+             give the address of OctoPrint, Moonraker or PrusaLink, like `http://127.0.0.1:5000`, \
+             or of a printer of Bambu Lab's or Elegoo's, like `bambu://192.168.1.30`, or `virtual = true`",
         ),
         (Some(_), false) if has_virtual_settings => {
             problems.add(&key("virtual"), "settings of the virtual printer are of no use for one that has a `url`")

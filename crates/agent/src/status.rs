@@ -143,6 +143,8 @@ mod tests {
             visitor_address: VisitorAddress::default(),
             api_key: None,
             login: None,
+            access_code: None,
+            serial: None,
             camera_hosts: Vec::new(),
             ca: None,
         };

@@ -54,7 +54,7 @@ pub mod capability {
 pub struct PrinterStatus {
     /// Whether its software answered when it was last asked.
     pub reachable: bool,
-    /// `octoprint`, `moonraker`, `prusalink`, `virtual`, or `unknown`.
+    /// `octoprint`, `moonraker`, `prusalink`, `bambu`, `elegoo-cc1`, `elegoo-cc2`, `virtual`, or `unknown`.
     pub software: String,
     /// The software's own version, empty if unknown.
     pub software_version: String,

@@ -60,17 +60,22 @@ impl PrinterConnector {
     /// # Errors
     /// If the host's name cannot stand in a certificate.
     pub fn new(target: PrinterUrl, tls: &Arc<rustls::ClientConfig>, timeout: Duration) -> Result<Self, ConnectError> {
-        let tls = if target.scheme_is_https() {
-            let name = match target.host().parse::<IpAddr>() {
-                Ok(address) => ServerName::IpAddress(address.into()),
-                Err(_) => ServerName::try_from(target.host().to_owned())
-                    .map_err(|error| ConnectError::Tls(target.clone(), error.to_string()))?,
-            };
-            Some((TlsConnector::from(Arc::clone(tls)), name))
-        } else {
-            None
+        let plain = Self { target, tls: None, timeout };
+        if plain.target.scheme_is_https() { plain.over_tls(tls) } else { Ok(plain) }
+    }
+
+    /// The same over TLS, whatever the scheme says.
+    ///
+    /// # Errors
+    /// If the host's name cannot stand in a certificate.
+    pub(crate) fn over_tls(self, tls: &Arc<rustls::ClientConfig>) -> Result<Self, ConnectError> {
+        let host = self.target.host();
+        let name = match host.parse::<IpAddr>() {
+            Ok(address) => ServerName::IpAddress(address.into()),
+            Err(_) => ServerName::try_from(host.to_owned())
+                .map_err(|error| ConnectError::Tls(self.target.clone(), error.to_string()))?,
         };
-        Ok(Self { target, tls, timeout })
+        Ok(Self { tls: Some((TlsConnector::from(Arc::clone(tls)), name)), ..self })
     }
 
     /// The printer's address.

@@ -32,13 +32,19 @@ pub mod software {
     pub const MOONRAKER: &str = "moonraker";
     /// PrusaLink.
     pub const PRUSALINK: &str = "prusalink";
+    /// A printer of Bambu Lab's.
+    pub const BAMBU: &str = "bambu";
+    /// Elegoo's Centauri Carbon.
+    pub const ELEGOO_CC1: &str = "elegoo-cc1";
+    /// Elegoo's Centauri Carbon 2.
+    pub const ELEGOO_CC2: &str = "elegoo-cc2";
     /// The [virtual printer](crate::virtual_printer).
     pub const VIRTUAL: &str = "virtual";
     /// Anything else.
     pub const UNKNOWN: &str = "unknown";
 }
 
-/// Asks what listens at `target`; `tls` is used where it is an `https` address.
+/// Asks what listens at `target`, which is an HTTP address; `tls` is used where it is an `https` one.
 ///
 /// Takes a few seconds where nothing answers. It never fails: what is wrong is told in
 /// [`PrinterStatus::problem`].

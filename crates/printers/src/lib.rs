@@ -13,6 +13,8 @@ pub mod printer_url;
 pub mod virtual_printer;
 
 mod lan_address;
+mod mqtt;
+mod mqtt_proxy;
 mod platforms;
 mod print_control;
 mod software_client;

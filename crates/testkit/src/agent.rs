@@ -111,7 +111,7 @@ impl TestAgent {
         options: TestAgentOptions<'_>,
     ) -> Self {
         let target: PrinterUrl = format!("http://{origin}").parse().unwrap();
-        let handler = Arc::new(Forwarder::new(target, &options.tls(), options.visitor_address).unwrap());
+        let handler = Arc::new(Forwarder::new(&target, &options.tls(), options.visitor_address).unwrap());
         Self::start_answering(service, printer, handler, options).await
     }
 

@@ -115,6 +115,33 @@ fn every_mistake_is_told_by_its_key() {
 }
 
 #[test]
+fn printers_without_a_web_interface_are_known_by_code_and_serial() {
+    let printer = |text: &str| {
+        let file = format!("server = 'https://s.example'\n[[printer]]\n{text}");
+        resolve(Overrides::default(), &file).unwrap().printers.remove(0)
+    };
+    let bambu = printer("url = 'bambu://192.168.1.30'\naccess_code = ' 12345678 '\nserial = '01S00C123456789'");
+    assert_eq!(bambu.access_code.unwrap().expose(), "12345678");
+    assert_eq!((bambu.serial.as_deref(), bambu.name.as_str()), (Some("01S00C123456789"), "192.168.1.30"));
+    assert!(printer("url = 'elegoo-cc2://a'\nserial = 'CC2-7'").access_code.is_none(), "the factory's is known");
+    assert!(printer("url = 'elegoo-cc1://a'").serial.is_none());
+    check_printers(
+        "url = 'bambu://a'",
+        &[("printer.access_code", "screen shows it"), ("printer.serial", "screen shows it")],
+    );
+    check_printers("url = 'elegoo-cc2://a'\nserial = 'a/#'", &[("printer.serial", "letters and digits")]);
+    check_printers(
+        "url = 'elegoo-cc1://a'\nserial = 'b'\naccess_code = 'c'\napi_key = 'd'",
+        &[("printer.api_key", "has none"), ("printer.access_code", "`bambu://`"), ("printer.serial", "`bambu://`")],
+    );
+    check_printers("url = 'http://a'\naccess_code = 'c'", &[("printer.access_code", "leave it out")]);
+    check_printers(
+        "url = 'bambu://a'\nserial = 'b'\naccess_code = 'two words'",
+        &[("printer.access_code", "copied whole")],
+    );
+}
+
+#[test]
 fn mistakes_in_the_form_name_line_and_key() {
     for (text, expected) in [
         ("servr = 'https://s.example'", "unknown field `servr`"),

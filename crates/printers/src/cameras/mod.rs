@@ -90,7 +90,9 @@ impl CameraSource {
 
 impl CameraAddresses {
     pub(crate) fn new(target: &PrinterUrl, allowed: Vec<String>, tls: &Arc<rustls::ClientConfig>) -> Self {
-        let mut base = Url::parse(&target.to_string()).ok();
+        // A printer without a web interface can have a camera that is one.
+        let web = target.web().unwrap_or_else(|| target.at_http_port(80));
+        let mut base = Url::parse(&web.to_string()).ok();
         if let Some(base) = &mut base
             && MOONRAKER_PORTS.contains(&target.port())
         {

@@ -42,6 +42,15 @@ impl PrinterHandler for Gate {
             .boxed();
         };
         let commands = self.commands.clone();
+        if request.extensions().get::<h2::ext::Protocol>().is_some() {
+            return async move {
+                match commands.open(&name, request.into_parts().0) {
+                    Ok((head, stream)) => Answer::Upgraded(head, stream),
+                    Err(response) => Answer::Response((*response).map(Either::Right)),
+                }
+            }
+            .boxed();
+        }
         async move { Answer::Response(commands.answer(&name, request).await.map(Either::Right)) }.boxed()
     }
 }

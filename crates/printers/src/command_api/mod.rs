@@ -25,6 +25,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
+use http::request::Parts;
 use http::{Method, Request, Response};
 use http_body::Body;
 use http_body_util::{BodyExt, Limited};
@@ -42,6 +43,7 @@ use self::arguments::{Arguments, MAX_BODY};
 use self::commands::Command;
 use self::envelope::{json_answer, raw_failure};
 use self::webcam_items::WebcamSettings;
+use crate::mqtt_proxy::{MqttProxy, OpenedSocket};
 use crate::observe::Shared;
 use crate::platforms::{CommandFailure, Outcome, Platform};
 
@@ -69,6 +71,7 @@ pub struct CommandApi {
     shared: Arc<Shared>,
     webcams: Arc<WebcamSettings>,
     log: Option<Arc<dyn AgentLog>>,
+    mqtt: MqttProxy,
 }
 
 /// A command on its way.
@@ -80,7 +83,7 @@ struct Order {
 impl CommandApi {
     pub(crate) fn new(shared: Arc<Shared>, options: CommandApiOptions) -> Self {
         let webcams = WebcamSettings::open(options.webcams);
-        let api = Self { shared, webcams: Arc::new(webcams), log: options.log };
+        let api = Self { shared, webcams: Arc::new(webcams), log: options.log, mqtt: MqttProxy::default() };
         api.show_local_webcams();
         api
     }
@@ -102,16 +105,31 @@ impl CommandApi {
         .boxed()
     }
 
+    /// Opens a WebSocket below the prefix: MQTT is the only one. Not whether the printer answers decides, but whether
+    /// it speaks MQTT at all.
+    ///
+    /// # Errors
+    /// What to answer in place of it.
+    pub fn open(&self, name: &str, request: Parts) -> Result<OpenedSocket, Box<Response<ServiceBody>>> {
+        let open = || {
+            let command = Command::from_name(name).ok_or(CommandFailure::UnknownCommand)?;
+            if command != Command::MqttProxy {
+                return Err(CommandFailure::BadArguments("there is no WebSocket at this address".to_owned()));
+            }
+            rights::check(command, Arguments::default(), &Method::GET, request.headers.clone())?;
+            let platform = self.platform()?;
+            let broker = platform.broker().ok_or(CommandFailure::NotSupported)?;
+            self.mqtt.open(broker.clone(), &request.headers)
+        };
+        open().map_err(|failure| Box::new(raw_failure(&failure)))
+    }
+
     async fn carry_out<B>(&self, name: &str, request: Request<B>) -> Response<ServiceBody>
     where
         B: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
     {
         let (parts, body) = request.into_parts();
         let command = Command::from_name(name);
-        if parts.extensions.get::<h2::ext::Protocol>().is_some() {
-            // No printer that is supported here speaks MQTT, and nothing else is a WebSocket.
-            return raw_failure(&CommandFailure::NotSupported);
-        }
         if command == Some(Command::FilesUpload) {
             let arguments = Arguments::of_query(parts.uri.query());
             let outcome = async {
@@ -215,8 +233,10 @@ impl CommandApi {
         // That there is a key is no secret; which one is nobody's business but the printer's.
         let api_key = self.shared.context.api_key.as_ref().map(|_| MASK);
         let login = self.shared.context.login.as_ref().map(|_| MASK);
+        let access_code = self.shared.context.access_code.as_ref().map(|_| MASK);
         json!({
-            "LocalIp": target.host(), "LocalPort": target.port(), "AccessCode": null, "SerialNumber": null,
+            "LocalIp": target.host(), "LocalPort": target.port(), "AccessCode": access_code,
+            "SerialNumber": self.shared.context.serial,
             "ApiKey": api_key, "Username": login, "Password": login,
         })
     }

@@ -33,6 +33,8 @@ fn may(command: Command, caller: Caller) -> Outcome<()> {
         }
         // The printer's own login may guard its files, and the agent's key would go past it.
         Command::FilesList | Command::FilesDetails | Command::FilesDownload => caller.kind != CallerKind::Shared,
+        // Whoever speaks the printer's own language can tell it anything.
+        Command::MqttProxy => caller.may_control && caller.kind != CallerKind::Shared,
         Command::LocalWebcamItems | Command::PluginLogs => caller.kind != CallerKind::Shared,
         command => caller.may_control || !command.acts(),
     };
@@ -57,6 +59,7 @@ mod tests {
             (Command::SetTemp, "app control|shared control|owner control full"),
             (Command::SetLocalWebcamItems, "app control|owner control full"),
             (Command::PluginLogs, "app|owner|app control|owner control full"),
+            (Command::MqttProxy, "app control|owner control full"),
             (Command::Native, "owner control full"),
             (Command::ConnectionInfo, "owner control full"),
             (Command::Rekey, ""),

@@ -7,6 +7,7 @@
 pub mod fuzzing;
 
 mod headers;
+mod no_web;
 mod pool;
 mod websocket;
 
@@ -15,7 +16,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::FutureExt;
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, ready};
 use http::{HeaderValue, Request, Response, StatusCode};
 use http_body_util::{Either, Full};
 use model::link::AgentFailure;
@@ -26,6 +27,7 @@ use tunnel::body::RecvBody;
 use crate::connector::{ConnectError, PrinterConnector};
 use crate::printer_url::PrinterUrl;
 
+use no_web::no_web_interface;
 use pool::{Pool, PooledBody};
 
 /// A printer on the same LAN answers at once or is not there; the visitor is waiting.
@@ -46,7 +48,8 @@ pub enum VisitorAddress {
 
 /// Forwards requests to one printer.
 pub struct Forwarder {
-    shared: Arc<Shared>,
+    /// `None` where the printer has no web interface.
+    shared: Option<Arc<Shared>>,
 }
 
 struct Shared {
@@ -59,18 +62,19 @@ struct Shared {
 pub type ForwardBody = Either<PooledBody, Full<Bytes>>;
 
 impl Forwarder {
-    /// Forwards to `target`; `tls` is used where its scheme is `https`.
+    /// Forwards to the web interface of `target`, if it has one; `tls` is used where its scheme is `https`.
     ///
     /// # Errors
     /// If the host's name cannot stand in a certificate.
     pub fn new(
-        target: PrinterUrl,
+        target: &PrinterUrl,
         tls: &Arc<rustls::ClientConfig>,
         visitor_address: VisitorAddress,
     ) -> Result<Self, ConnectError> {
-        let connector = PrinterConnector::new(target, tls, CONNECT_TIMEOUT)?;
+        let Some(web) = target.web() else { return Ok(Self { shared: None }) };
+        let connector = PrinterConnector::new(web, tls, CONNECT_TIMEOUT)?;
         let pool = Pool::new(connector.clone());
-        Ok(Self { shared: Arc::new(Shared { connector, visitor_address, pool }) })
+        Ok(Self { shared: Some(Arc::new(Shared { connector, visitor_address, pool })) })
     }
 }
 
@@ -78,7 +82,9 @@ impl PrinterHandler for Forwarder {
     type Body = ForwardBody;
 
     fn call(&self, request: Request<RecvBody>) -> BoxFuture<'static, Answer<ForwardBody>> {
-        let shared = Arc::clone(&self.shared);
+        let Some(shared) = self.shared.clone() else {
+            return ready(Answer::Response(no_web_interface().map(Either::Right))).boxed();
+        };
         async move {
             let request_id = headers::take_request_id(&mut request.headers().clone());
             let (method, path) = (request.method().clone(), request.uri().path().to_owned());

@@ -28,7 +28,8 @@ use crate::PrinterUrl;
 use crate::cameras::{CameraAddresses, CameraHub};
 use crate::command_api::{CommandApi, CommandApiOptions};
 use crate::connector::{ConnectError, PrinterConnector};
-use crate::platforms::{self, CONNECT_TIMEOUT, Observed, Platform, PlatformContext, Publisher};
+use crate::lan_address::lan_address;
+use crate::platforms::{self, CONNECT_TIMEOUT, CommandFailure, Observed, Platform, PlatformContext, Publisher};
 
 /// How a printer is observed.
 #[derive(Clone, Debug, Default)]
@@ -37,6 +38,12 @@ pub struct ObserverOptions {
     pub api_key: Option<Secret>,
     /// A user of the printer's software, where that has users in place of keys; a key goes before it.
     pub login: Option<Login>,
+    /// The code that a printer without a web interface shows on its screen.
+    pub access_code: Option<Secret>,
+    /// The printer's serial number, where its software is asked by it.
+    pub serial: Option<String>,
+    /// Where a platform keeps what must outlive a restart.
+    pub directory: Option<PathBuf>,
     /// Hosts besides the printer's own that its cameras may be on, as `host` or `host:port`.
     pub camera_hosts: Vec<String>,
     /// Where the id of the current print survives a restart.
@@ -82,6 +89,9 @@ impl Observer {
             connector: PrinterConnector::new(target, tls, CONNECT_TIMEOUT)?,
             api_key: options.api_key,
             login: options.login,
+            access_code: options.access_code,
+            serial: options.serial,
+            directory: options.directory,
             publisher: Publisher::new(options.memory),
         };
         let shared = Shared { context, hub: CameraHub::default(), status, platform: Mutex::default() };
@@ -106,6 +116,35 @@ impl Observer {
             tokio::select! {
                 () = observing => {}
                 changed = another_software(&mut status, &now.software) => if !changed { return },
+            }
+        }
+    }
+
+    /// Says again and again whether a printer answers whose kind is known by its address, as its platform finds. Ends
+    /// when nobody listens.
+    ///
+    /// Such printers allow few connections, so nobody opens one only to see whether that works.
+    pub async fn tell_status(&self, software: &str, publish: &watch::Sender<PrinterStatus>) {
+        let mut state = self.shared.context.publisher.subscribe();
+        loop {
+            state.borrow_and_update();
+            let trouble = self.shared.context.publisher.check().err();
+            let version = self.shared.platform().map(|platform| platform.facts().version);
+            let status = PrinterStatus {
+                reachable: !matches!(trouble, Some(CommandFailure::NotConnected(_))),
+                software: software.to_owned(),
+                software_version: version.unwrap_or_default(),
+                lan_ip: lan_address(None).map(|address| address.to_string()).unwrap_or_default(),
+                problem: trouble.map(|trouble| trouble.to_string()).unwrap_or_default(),
+            };
+            publish.send_if_modified(|published| {
+                let changed = *published != status;
+                *published = status;
+                changed
+            });
+            tokio::select! {
+                changed = state.changed() => if changed.is_err() { return },
+                () = publish.closed() => return,
             }
         }
     }

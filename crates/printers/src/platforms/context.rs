@@ -27,6 +27,13 @@ pub(crate) struct PlatformContext {
     pub(crate) api_key: Option<Secret>,
     /// A user of the software's.
     pub(crate) login: Option<Login>,
+    /// The code that a printer without a web interface shows on its screen.
+    pub(crate) access_code: Option<Secret>,
+    /// The printer's serial number, where its software is asked by it.
+    pub(crate) serial: Option<String>,
+    /// For what must outlive a restart; its owner is the agent's user. `None` where nothing can be kept.
+    #[expect(dead_code, reason = "for platforms that pin their printer's certificate")]
+    pub(crate) directory: Option<PathBuf>,
     /// Which addresses of cameras may be used.
     pub(crate) addresses: Arc<CameraAddresses>,
     /// Where observations go.

@@ -33,10 +33,6 @@ pub(crate) enum CommandFailure {
     #[error("{0}")]
     WrongState(String),
     /// The printer serves as many clients as it can.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "the platforms that count their clients say it; the table of codes is whole")
-    )]
     #[error("{0}")]
     TooManyClients(String),
     /// The platform, or this printer, cannot do this.

@@ -5,6 +5,7 @@
 //! knows one print from the next (`observe`), how pictures get to many viewers (`cameras`).
 
 mod context;
+mod elegoo_cc2;
 mod failure;
 mod files;
 mod material;
@@ -34,6 +35,7 @@ use futures_util::future::{BoxFuture, ready};
 use model::Secret;
 
 use crate::detect::software;
+use crate::mqtt::PrinterBroker;
 
 /// What a kind of software can do, and how it is named to programs.
 #[derive(Clone, Debug, Default)]
@@ -156,6 +158,11 @@ pub(crate) trait Platform: Send + Sync + 'static {
         not_supported()
     }
 
+    /// The printer's MQTT broker, where it is one.
+    fn broker(&self) -> Option<&PrinterBroker> {
+        None
+    }
+
     /// Makes a key for an app, where the software hands them out.
     fn application_key<'a>(&'a self, _app: &'a str) -> BoxFuture<'a, Outcome<Secret>> {
         not_supported()
@@ -172,10 +179,11 @@ struct Registration {
     create: fn(PlatformContext) -> Arc<dyn Platform>,
 }
 
-const REGISTERED: [Registration; 4] = [
+const REGISTERED: [Registration; 5] = [
     Registration { software: software::OCTOPRINT, create: octoprint::create },
     Registration { software: software::MOONRAKER, create: moonraker::create },
     Registration { software: software::PRUSALINK, create: prusalink::create },
+    Registration { software: software::ELEGOO_CC2, create: elegoo_cc2::create },
     Registration { software: software::VIRTUAL, create: virtual_printer::create },
 ];
 

@@ -3,13 +3,15 @@
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
-use http::{HeaderMap, Request};
+use http::{HeaderMap, Request, Response};
 use http_body_util::{BodyExt, Full};
 use model::printing::Phase;
 use printers::command_api::{AgentLog, CommandApi, CommandApiOptions};
 use printers::observe::ObserverOptions;
 use serde_json::{Value, json};
 use tokio::time::timeout;
+use tunnel::agent_services::ServiceBody;
+use tunnel::agent_side::PrinterStream;
 
 use crate::client::LONG;
 use crate::fake_software::{Head, Reply, http_server};
@@ -67,6 +69,12 @@ impl Api {
         Answer { status: parts.status.as_u16(), headers: parts.headers, body }
     }
 
+    /// Opens the WebSocket for MQTT.
+    pub(crate) fn open(&self, caller: &str) -> Result<Opened, Box<Response<ServiceBody>>> {
+        let request = Request::builder().header("spoolway-caller", caller).header("sec-websocket-protocol", "mqtt");
+        self.commands.open("proxy/mqtt", request.body(()).unwrap().into_parts().0)
+    }
+
     /// As an app does it.
     pub(crate) async fn post(&self, command: &str, body: impl ToString) -> Answer {
         let answer = self.send("POST", command, "app control full", &body.to_string()).await;
@@ -102,6 +110,9 @@ impl Api {
         answer["Result"].clone()
     }
 }
+
+/// The head of the answer, and what is joined with the visitor.
+pub(crate) type Opened = (Response<()>, Box<dyn PrinterStream>);
 
 /// An OctoPrint that notes what it is told.
 pub(crate) struct Told(Arc<Mutex<Vec<String>>>);

@@ -218,7 +218,8 @@ pub(super) fn software_of(host: ServerHost) -> &'static str {
         ServerHost::Moonraker => "moonraker",
         ServerHost::PrusaLink => "prusalink",
         ServerHost::Bambu => "bambu",
-        ServerHost::Elegoo | ServerHost::Elegoo2 => "elegoo",
+        ServerHost::Elegoo => "elegoo-cc1",
+        ServerHost::Elegoo2 => "elegoo-cc2",
         ServerHost::NotSaid | ServerHost::Unknown(_) => "unknown",
     }
 }

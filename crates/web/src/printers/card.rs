@@ -201,6 +201,9 @@ fn software(name: &str, version: &str) -> String {
         "octoprint" => "OctoPrint",
         "moonraker" => "Moonraker",
         "prusalink" => "PrusaLink",
+        "bambu" => "Bambu Lab",
+        "elegoo-cc1" => "Elegoo Centauri Carbon",
+        "elegoo-cc2" => "Elegoo Centauri Carbon 2",
         "virtual" => "Virtual printer",
         "" | "unknown" => return "Unknown software".to_owned(),
         other => other,
@@ -223,6 +226,7 @@ mod tests {
     #[test]
     fn software_is_written_as_its_makers_write_it() {
         assert_eq!(software("octoprint", "1.11.2"), "OctoPrint 1.11.2");
+        assert_eq!(software("elegoo-cc2", ""), "Elegoo Centauri Carbon 2");
         assert_eq!(software("unknown", ""), "Unknown software");
     }
 }
