@@ -6,6 +6,7 @@
 
 mod context;
 mod elegoo_cc2;
+mod elegoo_cc1;
 mod failure;
 mod files;
 mod material;
@@ -179,11 +180,12 @@ struct Registration {
     create: fn(PlatformContext) -> Arc<dyn Platform>,
 }
 
-const REGISTERED: [Registration; 5] = [
+const REGISTERED: [Registration; 6] = [
     Registration { software: software::OCTOPRINT, create: octoprint::create },
     Registration { software: software::MOONRAKER, create: moonraker::create },
     Registration { software: software::PRUSALINK, create: prusalink::create },
     Registration { software: software::ELEGOO_CC2, create: elegoo_cc2::create },
+    Registration { software: software::ELEGOO_CC1, create: elegoo_cc1::create },
     Registration { software: software::VIRTUAL, create: virtual_printer::create },
 ];
 

@@ -10,6 +10,8 @@ mod detect;
 mod elegoo_cc2;
 mod fake_broker;
 mod fake_cc2;
+mod elegoo_cc1;
+mod fake_elegoo_cc1;
 mod fake_prusalink;
 mod fake_software;
 mod mqtt_proxy;
