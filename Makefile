@@ -23,6 +23,7 @@ build: ## Builds the two programs
 test: test-rust test-doc test-e2e ## Runs every test
 
 test-rust: ## Unit, integration and property tests, and the fuzzers' corpora
+	.ci/install-packages ffmpeg
 ifneq ($(NEXTEST),)
 	cargo nextest run $(CARGO_FLAGS) --workspace --no-fail-fast
 else

@@ -28,6 +28,8 @@ const PICTURE_PERIOD: Duration = Duration::from_millis(500);
 /// A camera with at least one address.
 pub(super) struct HttpCamera {
     pub(super) stream: Option<Url>,
+    /// Where the stream may be as well, if it is not at its address.
+    pub(super) other_stream: Option<Url>,
     pub(super) snapshot: Option<Url>,
     pub(super) tls: Arc<rustls::ClientConfig>,
 }
@@ -35,17 +37,16 @@ pub(super) struct HttpCamera {
 impl FrameSource for HttpCamera {
     fn frames(&self) -> BoxFuture<'_, Result<Frames, CameraError>> {
         async {
-            if let Some(url) = &self.stream {
+            let mut failure = CameraError::Address;
+            for url in [&self.stream, &self.other_stream].into_iter().flatten() {
                 match timeout(PICTURE_TIMEOUT, open(url, &self.tls)).await.map_err(|_| CameraError::Silent).flatten() {
                     Ok(response) if is_multipart(response.headers()) => return Ok(from_stream(response)),
                     // A player's page, or a stream of another kind.
-                    Ok(_) if self.snapshot.is_some() => {}
-                    Ok(_) => return Err(CameraError::NoPicture),
-                    Err(error) if self.snapshot.is_none() => return Err(error),
-                    Err(_) => {}
+                    Ok(_) => failure = CameraError::NoPicture,
+                    Err(error) => failure = error,
                 }
             }
-            let url = self.snapshot.clone().ok_or(CameraError::Address)?;
+            let url = self.snapshot.clone().ok_or(failure)?;
             Ok(from_pictures(url, Arc::clone(&self.tls)))
         }
         .boxed()

@@ -43,7 +43,12 @@ impl Parser {
             // Some firmware writes the dashes into the name.
             .map(|(_, boundary)| boundary.trim_matches('"').trim_start_matches("--"))
             .filter(|boundary| !boundary.is_empty() && boundary.len() <= MAX_BOUNDARY);
-        let delimiter = boundary.map_or_else(Vec::new, |boundary| format!("--{boundary}").into_bytes());
+        Self::with_boundary(boundary.unwrap_or_default())
+    }
+
+    /// For a stream whose boundary is known; without dashes, or empty if there is none.
+    pub(super) fn with_boundary(boundary: &str) -> Self {
+        let delimiter = if boundary.is_empty() { vec![] } else { format!("--{boundary}").into_bytes() };
         Self { delimiter, buffer: BytesMut::new(), searched: 0 }
     }
 

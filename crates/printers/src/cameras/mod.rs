@@ -10,7 +10,9 @@ mod jpeg;
 mod mjpeg;
 mod picture;
 mod response;
+mod rtsp;
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,12 +29,15 @@ use self::http_camera::HttpCamera;
 pub(crate) use self::hub::CameraHub;
 pub(crate) use self::picture::is_picture;
 pub(crate) use self::response::{picture_response, stream_response};
+use self::rtsp::RtspCamera;
 use crate::PrinterUrl;
 use crate::connector::ConnectError;
 use crate::software_client::AskError;
 
 /// For a picture; some cameras wake up first.
 const PICTURE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Made of a stream that is video. More would keep a Raspberry Pi busy.
+const RTSP_FRAMES_PER_SECOND: u8 = 10;
 /// Moonraker's own ports, where no web server with cameras is. Its addresses are meant to be relative to the front
 /// end, on the scheme's port.
 const MOONRAKER_PORTS: [u16; 2] = [7125, 7130];
@@ -105,13 +110,36 @@ impl CameraAddresses {
 
     /// A camera with what may be used of its addresses; `None` if there is nothing.
     pub(crate) fn source(&self, camera: Camera, stream: Option<&str>, snapshot: Option<&str>) -> Option<CameraSource> {
-        let (stream, snapshot) = (self.resolve(stream), self.resolve(snapshot));
+        let stream = self.resolve(stream).map(repair);
+        let snapshot = self.resolve(snapshot).filter(|url| !RtspCamera::takes(url)).map(repair);
         if stream.is_none() && snapshot.is_none() {
             return None;
         }
-        let tls = Arc::clone(&self.tls);
-        let frames = Arc::new(HttpCamera { stream: stream.clone(), snapshot: snapshot.clone(), tls });
+        let over_http = |stream: Option<Url>, other_stream| HttpCamera {
+            stream,
+            other_stream,
+            snapshot: snapshot.clone(),
+            tls: Arc::clone(&self.tls),
+        };
+        if let Some(url) = stream.as_ref().filter(|url| RtspCamera::takes(url)) {
+            let pictures = snapshot.is_some().then(|| over_http(None, None));
+            let frames = Arc::new(RtspCamera::new(url.clone(), RTSP_FRAMES_PER_SECOND, pictures));
+            return Some(CameraSource { camera, stream, snapshot, frames });
+        }
+        let (stream, other_stream) = match stream {
+            Some(stream) => beside_webrtc(stream),
+            None => (None, None),
+        };
+        let frames = Arc::new(over_http(stream.clone(), other_stream));
         Some(CameraSource { camera, stream, snapshot, frames })
+    }
+
+    /// A camera that speaks RTSP at the printer itself, by an address that its platform has made and not the printer's
+    /// software; it may hold a user and a password.
+    #[cfg_attr(not(test), expect(dead_code, reason = "for the platforms whose printers have such a camera built in"))]
+    pub(crate) fn rtsp(camera: Camera, url: Url, frames_per_second: u8) -> CameraSource {
+        let frames = Arc::new(RtspCamera::new(url.clone(), frames_per_second, None));
+        CameraSource { camera, stream: Some(url), snapshot: None, frames }
     }
 
     /// Whether an address may be used.
@@ -122,8 +150,11 @@ impl CameraAddresses {
     fn resolve(&self, address: Option<&str>) -> Option<Url> {
         let address = address.map(str::trim).filter(|address| !address.is_empty() && address.len() <= 2048)?;
         let mut url = self.base.as_ref()?.join(address).ok()?;
-        if !matches!(url.scheme(), "http" | "https") || !url.username().is_empty() || url.password().is_some() {
-            return None;
+        match url.scheme() {
+            // Cameras on the network have no other way to be told who asks.
+            "rtsp" | "rtsps" => {}
+            "http" | "https" if url.username().is_empty() && url.password().is_none() => {}
+            _ => return None,
         }
         let host = url.host_str()?.trim_start_matches('[').trim_end_matches(']').to_ascii_lowercase();
         // What the printer's software calls by these names is its own machine, and not the agent's.
@@ -132,11 +163,43 @@ impl CameraAddresses {
             url.set_host(Some(&own)).ok()?;
             return Some(url);
         }
-        let with_port = format!("{host}:{}", url.port_or_known_default()?);
+        let with_port = format!("{host}:{}", port(&url)?);
         let is_allowed =
             host == self.host || self.allowed.iter().any(|allowed| *allowed == host || *allowed == with_port);
         is_allowed.then_some(url)
     }
+}
+
+/// The port, also where it is the scheme's own.
+fn port(url: &Url) -> Option<u16> {
+    url.port_or_known_default().or_else(|| match url.scheme() {
+        "rtsp" => Some(554),
+        "rtsps" => Some(322),
+        _ => None,
+    })
+}
+
+/// The address of mjpg-streamer behind a web server as it should be: without the slash, the server would answer with a
+/// redirection.
+fn repair(mut url: Url) -> Url {
+    let is_bare = url.path().ends_with("/webcam") && url.query().is_some_and(|query| query.starts_with("action="));
+    if is_bare {
+        url.set_path(&format!("{}/", url.path()));
+    }
+    url
+}
+
+/// camera-streamer has its MJPEG beside its WebRTC, at one of two places; other addresses are what they are.
+fn beside_webrtc(url: Url) -> (Option<Url>, Option<Url>) {
+    let place = url.path().strip_suffix("/webrtc").filter(|_| url.query().is_none());
+    let Some(place) = place.map(str::to_owned) else { return (Some(url), None) };
+    let beside = |name: &str, query: Option<&str>| {
+        let mut url = url.clone();
+        url.set_path(&format!("{place}/{name}"));
+        url.set_query(query);
+        url
+    };
+    (Some(beside("stream", None)), Some(beside("stream.mjpg", Some("fps=10"))))
 }
 
 /// Why a camera gives no picture. The texts are for its owner.
@@ -160,6 +223,14 @@ pub(crate) enum CameraError {
     TooLarge,
     #[error("the camera has ended its stream")]
     Ended,
+    #[error(
+        "the camera speaks RTSP, and the program that makes pictures of that is missing: install `ffmpeg` on the agent's machine"
+    )]
+    FfmpegMissing,
+    #[error("`ffmpeg` cannot be used")]
+    FfmpegBroken(#[source] io::Error),
+    #[error("`ffmpeg` makes no pictures of the camera's stream: {0}")]
+    Ffmpeg(String),
 }
 
 #[cfg(test)]
@@ -173,6 +244,27 @@ pub(crate) mod tests {
         let config =
             rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
         Arc::new(config.with_root_certificates(rustls::RootCertStore::empty()).with_no_client_auth())
+    }
+
+    #[test]
+    fn addresses_are_repaired() {
+        let addresses = CameraAddresses::new(&"http://octopi.local".parse().unwrap(), vec![], &no_tls());
+        let source = |stream: &str, snapshot: &str| {
+            let source = addresses.source(Camera::default(), Some(stream), Some(snapshot)).unwrap();
+            [source.stream, source.snapshot].map(|url| url.map(String::from).unwrap_or_default())
+        };
+        let (stream, snapshot) =
+            ("http://octopi.local/webcam/?action=stream", "http://octopi.local/webcam/?action=snapshot");
+        assert_eq!(source("/webcam?action=stream", "/webcam?action=snapshot"), [stream, snapshot]);
+        assert_eq!(source("/webcam/?action=stream", "/webcam/?action=snapshot"), [stream, snapshot]);
+        assert_eq!(source("/webcam/webrtc", "/webcam/snapshot")[0], "http://octopi.local/webcam/stream");
+        assert_eq!(source("/webcam/webrtc?x=1", "")[0], "http://octopi.local/webcam/webrtc?x=1");
+        assert_eq!(source("/webcam?x=1", "rtsp://octopi.local/")[0..2], ["http://octopi.local/webcam?x=1", ""]);
+        let webrtc = |url: &str| beside_webrtc(url.parse().unwrap()).1.map(String::from);
+        assert_eq!(webrtc("http://a/webrtc").as_deref(), Some("http://a/stream.mjpg?fps=10"));
+        assert_eq!(webrtc("http://a/stream"), None);
+        let own = CameraAddresses::rtsp(Camera::default(), "rtsps://bblp:code@10.0.0.9:322/live".parse().unwrap(), 15);
+        assert!(own.snapshot.is_none() && own.frames.snapshot().is_none() && !format!("{own:?}").contains("code"));
     }
 
     #[test]
@@ -192,6 +284,10 @@ pub(crate) mod tests {
         check("http://[fe80::1]:80", "http://127.0.0.1:1/", Some("http://[fe80::1]:1/"));
         check("http://10.0.0.1:7125", "/webcam/", Some("http://10.0.0.1/webcam/"));
         check(octopi, "http://cam.local/y", Some("http://cam.local/y"));
+        check(octopi, "rtsp://octopi.local/live", Some("rtsp://octopi.local/live"));
+        check(octopi, "rtsp://u:p@OctoPi.local:8554/live", Some("rtsp://u:p@OctoPi.local:8554/live"));
+        check(octopi, "rtsp://localhost:8554/live", Some("rtsp://octopi.local:8554/live"));
+        check(octopi, "rtsps://cam.local/live", Some("rtsps://cam.local/live"));
         check(octopi, "http://10.0.0.5:8081/", Some("http://10.0.0.5:8081/"));
         for refused in [
             "http://10.0.0.5/",
@@ -199,7 +295,9 @@ pub(crate) mod tests {
             "//evil.example/x",
             "http://octopi.local@evil.example/",
             "http://user:pass@octopi.local/",
-            "rtsp://octopi.local/",
+            "rtsp://elsewhere.example/",
+            "rtsp://2130706433/",
+            "rtsp://octopi.local@evil.example/",
             "file:///etc/passwd",
             "http://octopi.local.evil.example/",
             "http://2130706433.evil/",

@@ -19,11 +19,12 @@ const PICTURE: &[u8] = &[0xff, 0xd8, 0xff, 0xe1, 1, 2, 3, 0xff, 0xd9];
 const KIND: &str = "multipart/x-mixed-replace; boundary=oestreamboundary";
 
 /// An OctoPrint whose camera is at these addresses, and answers so.
-async fn octoprint(
-    stream: &'static str,
+pub(crate) async fn octoprint(
+    stream: impl Into<String>,
     snapshot: &'static str,
     camera: impl Fn(&str) -> Reply + Send + Sync + 'static,
 ) -> Watch {
+    let stream = stream.into();
     let server = http_server(move |head, _| match head.path.as_str() {
         "/api/job" => Reply::Text(200, r#"{"state":"Operational"}"#.to_owned()),
         "/api/printer?exclude=sd" => Reply::Text(200, "{}".to_owned()),
@@ -77,6 +78,23 @@ async fn pictures_become_a_stream() {
         .await;
         let (status, kind, body) = watch.ask("GET", "/camera/0/stream", "").await;
         assert_eq!((status.as_u16(), kind.as_str()), (200, KIND));
+        assert!(body.starts_with(&beginning()), "{body:?}");
+    }
+}
+
+#[tokio::test]
+async fn addresses_of_webrtc_lead_to_the_streams_beside_it() {
+    for place in ["/cam/stream", "/cam/stream.mjpg?fps=10"] {
+        let watch = octoprint("/cam/webrtc", "", move |path| {
+            if path == place {
+                Reply::Stream([part(PICTURE), part(PICTURE)].concat())
+            } else {
+                Reply::Text(200, "<html>".to_owned())
+            }
+        })
+        .await;
+        let (status, kind, body) = watch.ask("GET", "/camera/0/stream", "").await;
+        assert_eq!((status.as_u16(), kind.as_str()), (200, KIND), "{place}");
         assert!(body.starts_with(&beginning()), "{body:?}");
     }
 }

@@ -194,7 +194,7 @@ async fn refusals_and_silence_are_failures() {
 
 #[tokio::test]
 async fn a_printer_without_room_says_so_in_several_ways() {
-    for refusal in [Refusal::InTheHandshake, Refusal::InAMessage, Refusal::InTheClose] {
+    for refusal in [Refusal::Handshake, Refusal::Text, Refusal::Close] {
         let printer = FakeCentauri::start().await;
         printer.change(|machine| machine.refusal = Some(refusal));
         let api = api(&printer);
@@ -212,7 +212,7 @@ async fn a_printer_without_room_says_so_in_several_ways() {
 #[tokio::test]
 async fn a_printer_that_is_off_is_not_connected_and_comes_back() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
+    let url = format!("elegoo-cc1://{}", listener.local_addr().unwrap());
     drop(listener);
     let watch = Watch::start("elegoo-cc1", &url, ObserverOptions::default());
     let off = Api::with(watch, CommandApiOptions::default());

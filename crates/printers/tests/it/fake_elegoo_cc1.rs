@@ -17,9 +17,9 @@ const BOARD: &str = "608715130105041800009c0000000000";
 /// How it says that it has no room.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Refusal {
-    InTheHandshake,
-    InAMessage,
-    InTheClose,
+    Handshake,
+    Text,
+    Close,
 }
 
 /// What it has to say.
@@ -65,7 +65,7 @@ pub(crate) struct FakeCentauri {
 impl FakeCentauri {
     pub(crate) async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
+        let url = format!("elegoo-cc1://{}", listener.local_addr().unwrap());
         let machine = Machine {
             current: 0,
             print: 0,
@@ -179,7 +179,7 @@ impl Machine {
 
 async fn serve(mut stream: TcpStream, shared: Arc<Mutex<Shared>>, mut send: broadcast::Receiver<Send>) {
     let refusal = shared.lock().unwrap().machine.refusal;
-    if refusal == Some(Refusal::InTheHandshake) {
+    if refusal == Some(Refusal::Handshake) {
         let mut head = [0; 2000];
         let _ = stream.read(&mut head).await;
         let answer = "HTTP/1.1 500 X\r\nContent-Length: 17\r\n\r\nToo many client!\n";
@@ -188,11 +188,11 @@ async fn serve(mut stream: TcpStream, shared: Arc<Mutex<Shared>>, mut send: broa
     }
     let Ok(mut socket) = accept_async(stream).await else { return };
     match refusal {
-        Some(Refusal::InAMessage) => {
+        Some(Refusal::Text) => {
             let _ = socket.send(Message::text("too many client")).await;
             return;
         }
-        Some(Refusal::InTheClose) => {
+        Some(Refusal::Close) => {
             let frame = CloseFrame { code: 1013.into(), reason: "too many clients".into() };
             let _ = socket.close(Some(frame)).await;
             let _ = socket.next().await;

@@ -18,6 +18,8 @@ mod mqtt_proxy;
 mod observe;
 mod octoprint_push;
 mod prusalink;
+mod rtsp;
+mod rtsp_server;
 mod virtual_printer;
 mod virtual_printer_camera;
 mod virtual_printer_live;
