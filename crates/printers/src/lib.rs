@@ -3,10 +3,12 @@
 //!
 //! It knows nothing of settings, identities or the service; requests come to it from the tunnel.
 
+pub mod admission;
 mod cameras;
 pub mod command_api;
 pub mod connector;
 pub mod detect;
+pub mod discovery;
 pub mod forward;
 pub mod observe;
 pub mod printer_url;
