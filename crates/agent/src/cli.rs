@@ -3,15 +3,18 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::builder::BoolishValueParser;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use tracing_subscriber::filter::Targets;
 
 use crate::config_file::{ConfigFile, PrinterEntry};
+use crate::discover;
 use crate::logging::{self, LogFormat};
 use crate::run::run_until_signal;
 use crate::settings::{Overrides, Problem, Settings, SettingsError};
+use crate::setup::{self, Known};
 use crate::status;
 
 /// All our environment variables begin so, which is how misspelt ones are found.
@@ -54,6 +57,17 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Ask what is needed, and write the configuration file.
+    Setup(SetupArguments),
+    /// List the printers in this network, and how to link each; exits with 1 if there is none.
+    Discover {
+        /// How long to look. Some printers make themselves known every five seconds only.
+        #[arg(long, value_name = "SECONDS", default_value_t = 6, value_parser = clap::value_parser!(u64).range(1..=120))]
+        seconds: u64,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
     /// Look after the configuration.
     Config {
         #[command(subcommand)]
@@ -65,6 +79,25 @@ enum Command {
 enum ConfigCommand {
     /// Explain each mistake by its key; exits with 1 if there is any.
     Check(SettingsArguments),
+}
+
+#[derive(Args)]
+struct SetupArguments {
+    /// Configuration file (TOML) to write; what is in it stays.
+    #[arg(long, value_name = "FILE", env = "SPOOLWAY_AGENT_CONFIG")]
+    config: Option<PathBuf>,
+    /// The service, like `https://spoolway.example`.
+    #[arg(long, value_name = "URL", env = "SPOOLWAY_AGENT_SERVER")]
+    server: Option<String>,
+    /// The printer, like `http://127.0.0.1:5000`; otherwise printers are looked for.
+    #[arg(long, value_name = "URL", env = "SPOOLWAY_AGENT_PRINTER")]
+    printer: Option<String>,
+    /// Certificates (PEM) to trust in the service besides the system's.
+    #[arg(long, value_name = "FILE", env = "SPOOLWAY_AGENT_CA")]
+    ca: Option<PathBuf>,
+    /// Allow plain HTTP to another machine: who listens in between can then take over the printer.
+    #[arg(long, env = "SPOOLWAY_AGENT_INSECURE", value_parser = BoolishValueParser::new())]
+    insecure: bool,
 }
 
 #[derive(Args)]
@@ -169,6 +202,14 @@ fn execute(command: Command) -> anyhow::Result<ExitCode> {
             let settings = settings.resolve()?;
             let all_linked = runtime()?.block_on(status::show(&settings, json))?;
             Ok(if all_linked { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        }
+        Command::Setup(SetupArguments { config, server, printer, ca, insecure }) => {
+            setup::run(Known { config, server, printer, ca, insecure }, &runtime()?)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Discover { seconds, json } => {
+            let any = runtime()?.block_on(discover::show(Duration::from_secs(seconds), json))?;
+            Ok(if any { ExitCode::SUCCESS } else { ExitCode::FAILURE })
         }
         Command::Config { command: ConfigCommand::Check(arguments) } => {
             let settings = arguments.resolve()?;
@@ -299,6 +340,8 @@ mod tests {
             "spoolway-agent run --config agent.toml --log-level info,tunnel=debug --log-format json",
             "spoolway-agent --log-level debug status --json --config agent.toml",
             "spoolway-agent config check --config agent.toml",
+            "spoolway-agent discover --seconds 10 --json",
+            "spoolway-agent setup --config agent.toml --server https://s.example --printer http://127.0.0.1:5000",
         ] {
             assert!(Cli::try_parse_from(line.split(' ')).is_ok(), "{line}");
         }

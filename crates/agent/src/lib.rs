@@ -11,6 +11,7 @@ pub mod settings;
 pub mod run;
 
 mod data_directory;
+mod discover;
 mod identity;
 mod link_state;
 mod logging;
@@ -19,6 +20,7 @@ mod pairing;
 mod printer_link;
 mod printer_watch;
 mod recent_log;
+mod setup;
 mod status;
 
 mod config_file;

@@ -70,7 +70,13 @@ fn tell(target: &PrinterUrl, status: &PrinterStatus) {
 
 /// The software's name as its makers write it, with its version.
 pub(crate) fn describe(status: &PrinterStatus) -> String {
-    let name = match status.software.as_str() {
+    let name = software_name(&status.software);
+    if status.software_version.is_empty() { name.to_owned() } else { format!("{name} {}", status.software_version) }
+}
+
+/// The software's name as its makers write it.
+pub(crate) fn software_name(software: &str) -> &'static str {
+    match software {
         software::OCTOPRINT => "OctoPrint",
         software::MOONRAKER => "Moonraker",
         software::PRUSALINK => "PrusaLink",
@@ -79,8 +85,7 @@ pub(crate) fn describe(status: &PrinterStatus) -> String {
         software::ELEGOO_CC2 => "Elegoo Centauri Carbon 2",
         software::VIRTUAL => "virtual printer",
         _ => "unknown software",
-    };
-    if status.software_version.is_empty() { name.to_owned() } else { format!("{name} {}", status.software_version) }
+    }
 }
 
 #[cfg(test)]

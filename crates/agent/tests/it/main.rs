@@ -5,6 +5,7 @@ mod messages;
 mod pairing;
 mod program;
 mod service;
+mod setup;
 mod several;
 mod start_and_stop;
 mod trust;
