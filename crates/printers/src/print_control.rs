@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::printing::{Phase, PrinterState};
+use model::printing::{Phase, PrinterCommand, PrinterState};
 use tokio::time::timeout;
 
 use crate::platforms::{CommandFailure, Outcome, PauseOrder, Platform, Publisher};
@@ -31,6 +31,14 @@ impl PrintOrder {
         }
     }
 
+    const fn command(&self) -> PrinterCommand {
+        match self {
+            Self::Pause(_) => PrinterCommand::Pause,
+            Self::Resume => PrinterCommand::Resume,
+            Self::Cancel => PrinterCommand::Cancel,
+        }
+    }
+
     const fn fits(&self, phase: Phase) -> bool {
         match self {
             Self::Pause(_) => matches!(phase, Phase::Printing | Phase::WarmingUp),
@@ -49,7 +57,9 @@ impl PrintOrder {
     }
 
     fn check(&self, state: &PrinterState) -> Outcome<()> {
-        if self.fits(state.phase) {
+        // A fault need not end a print: some printers wait for somebody to see to it.
+        let can_be_told_in_spite = state.phase == Phase::Error && state.commands.contains(&self.command());
+        if self.fits(state.phase) || can_be_told_in_spite {
             return Ok(());
         }
         Err(CommandFailure::WrongState(format!("the printer is {}: there is no print to {}", state.phase, self.verb())))
@@ -105,6 +115,11 @@ mod tests {
         for order in [PrintOrder::Pause(PauseOrder::PLAIN), PrintOrder::Resume, PrintOrder::Cancel] {
             assert!(all.iter().all(|phase| !(order.fits(*phase) && order.is_done(*phase))), "{order:?}");
             assert!(!order.is_done(Unknown));
+        }
+        let fault = |commands: Vec<PrinterCommand>| PrinterState { phase: Error, commands, ..PrinterState::default() };
+        assert!(PrintOrder::Resume.check(&fault(vec![PrinterCommand::Resume])).is_ok());
+        for commands in [vec![], vec![PrinterCommand::Cancel, PrinterCommand::LightOn]] {
+            assert!(PrintOrder::Resume.check(&fault(commands)).is_err());
         }
     }
 }

@@ -6,7 +6,7 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use model::RequestId;
-use model::printing::{Phase, PrinterState};
+use model::printing::{Phase, PrinterCommand, PrinterState};
 use serde::{Deserialize, Serialize};
 
 /// Software counts seconds with roundings of its own; less than this back is no new print.
@@ -65,8 +65,10 @@ impl PrintTracker {
             Phase::Complete | Phase::Cancelled | Phase::Error => {
                 // Another file's end was missed by an agent that was not there.
                 let is_its_end = |print: &&mut Print| state.file.is_none() || state.file == print.file;
+                // A fault that somebody can see to has not ended the print.
+                let goes_on = state.phase == Phase::Error && state.commands.contains(&PrinterCommand::Cancel);
                 self.print.as_mut().filter(is_its_end).map(|print| {
-                    print.ended = true;
+                    print.ended |= !goes_on;
                     print.id.clone()
                 })
             }
@@ -78,17 +80,22 @@ impl PrintTracker {
 
     fn under_way(&mut self, state: &PrinterState, now: SystemTime) -> String {
         let now = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        let began = now.saturating_sub(state.seconds_printing.unwrap_or_default());
+        let counted = state.seconds_printing.map(|seconds| now.saturating_sub(seconds));
         let paused = state.phase == Phase::Paused;
         let known = self.print.take().filter(|print| {
             let again = match (self.seconds, state.seconds_printing) {
                 (Some(before), Some(seconds)) => seconds.saturating_add(COUNTING_ERROR) < before,
                 // Seen for the first time since a restart: pauses move the beginning, as long as they last.
-                (None, Some(_)) => !(print.paused && paused) && print.began.abs_diff(began) > SAME_BEGINNING,
+                (None, Some(_)) => {
+                    let is_elsewhere = counted.is_some_and(|began| print.began.abs_diff(began) > SAME_BEGINNING);
+                    !(print.paused && paused) && is_elsewhere
+                }
                 (_, None) => false,
             };
             !print.ended && print.file == state.file && !again
         });
+        // Where nobody counts, it began when it was first seen.
+        let began = counted.or(known.as_ref().map(|print| print.began)).unwrap_or(now);
         let id = known.map_or_else(|| RequestId::generate().as_str().to_owned(), |print| print.id);
         self.seconds = state.seconds_printing.or(self.seconds);
         // The beginning moves with pauses; the first one seen is when somebody pressed the button.
@@ -169,6 +176,31 @@ mod tests {
         assert_eq!(see(&mut PrintTracker::restore(&kept), Phase::Complete, "b", 150, 150), None);
         for damaged in [&b""[..], b"null", b"{", b"[1]"] {
             assert!(see(&mut PrintTracker::restore(damaged), Phase::Printing, "a", 1, 1).is_some());
+        }
+    }
+
+    #[test]
+    fn a_print_of_which_nobody_knows_how_long_it_took_keeps_its_beginning() {
+        let mut tracker = PrintTracker::default();
+        let id = see(&mut tracker, Phase::Printing, "a", 0, 50);
+        let mut restarted = PrintTracker::restore(&tracker.kept());
+        let mut unknown =
+            PrinterState { phase: Phase::Printing, file: Some("a".to_owned()), ..PrinterState::default() };
+        restarted.handle_state(&mut unknown, at(5000));
+        assert_eq!((unknown.print_id, restarted.last().unwrap().1), (id.clone(), 1_000_050));
+        assert_eq!(see(&mut restarted, Phase::Printing, "a", 4951, 5001), id);
+    }
+
+    #[test]
+    fn a_fault_that_somebody_can_see_to_does_not_end_a_print() {
+        let mut tracker = PrintTracker::default();
+        let id = see(&mut tracker, Phase::Printing, "a", 0, 0);
+        for (commands, is_same) in [(vec![PrinterCommand::Cancel], true), (vec![], false)] {
+            let file = Some("a".to_owned());
+            let mut fault = PrinterState { phase: Phase::Error, file, commands, ..PrinterState::default() };
+            tracker.handle_state(&mut fault, at(10));
+            assert_eq!(fault.print_id, id);
+            assert_eq!(see(&mut tracker, Phase::Printing, "a", 20, 20) == id, is_same);
         }
     }
 
