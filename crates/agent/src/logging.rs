@@ -4,7 +4,7 @@ use std::io::IsTerminal;
 use std::sync::LazyLock;
 
 use clap::ValueEnum;
-use tracing_subscriber::filter::Targets;
+use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, fmt};
@@ -24,6 +24,9 @@ pub(crate) enum LogFormat {
     Json,
 }
 
+/// Libraries that would write passwords of printers into the log if they were let.
+const DISCREET: [&str; 1] = ["suppaftp"];
+
 /// Reads a filter: a level, or pairs of module and level.
 pub(crate) fn parse_filter(text: &str) -> Result<Targets, String> {
     text.parse()
@@ -41,6 +44,7 @@ pub(crate) fn recent() -> &'static RecentLog {
 /// Starts logging. A second call does nothing.
 pub(crate) fn start(filter: Option<Targets>, format: LogFormat) {
     let filter = filter.unwrap_or_else(|| DEFAULT.parse().expect("the default is a filter"));
+    let filter = discreet(filter);
     let layer = fmt::layer().with_writer(std::io::stderr);
     let layer = match format {
         LogFormat::Human => {
@@ -55,9 +59,32 @@ pub(crate) fn start(filter: Option<Targets>, format: LogFormat) {
     let _ = tracing_subscriber::registry().with(layer.with_filter(filter)).with(recent).try_init();
 }
 
+/// The filter, which lets nothing through that holds a secret.
+fn discreet(filter: Targets) -> Targets {
+    // More exact targets go before others, so none of theirs may be left.
+    let others = filter.iter().filter(|(target, _)| !DISCREET.iter().any(|discreet| target.starts_with(discreet)));
+    let others: Targets = others.map(|(target, level)| (target.to_owned(), level)).collect();
+    let others = match filter.default_level() {
+        Some(level) => others.with_default(level),
+        None => others,
+    };
+    others.with_targets(DISCREET.map(|target| (target, LevelFilter::WARN)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn passwords_of_printers_are_never_let_through() {
+        for filter in ["trace", "suppaftp=trace", "info,suppaftp::async_ftp=trace,h2=debug"] {
+            let filter = discreet(parse_filter(filter).expect("it is a filter"));
+            assert!(!filter.would_enable("suppaftp::async_ftp::tokio_ftp::control", &tracing::Level::INFO));
+            assert!(filter.would_enable("suppaftp", &tracing::Level::WARN));
+        }
+        let filter = discreet(parse_filter("trace").expect("it is a filter"));
+        assert!(filter.would_enable("printers", &tracing::Level::TRACE));
+    }
 
     #[test]
     fn filters() {
