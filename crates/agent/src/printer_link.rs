@@ -10,7 +10,7 @@ use model::link::{PairingRequest, PrinterStatus, capability};
 use parking_lot::Mutex;
 use printers::command_api::{AgentLog, CommandApiOptions, Gate, WebcamMemory};
 use printers::forward::Forwarder;
-use printers::observe::{Observer, ObserverOptions};
+use printers::observe::{BambuPorts, Observer, ObserverOptions};
 use printers::virtual_printer::{VirtualPrinter, VirtualPrinterOptions};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -78,6 +78,7 @@ pub(crate) async fn run(
         access_code: settings.access_code.clone(),
         serial: settings.serial.clone(),
         directory: Some(directory.path().to_owned()),
+        bambu_ports: BambuPorts::default(),
         camera_hosts: settings.camera_hosts.clone(),
         memory: Some(directory.path().join(PRINT_FILE)),
     };

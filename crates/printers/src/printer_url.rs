@@ -120,6 +120,11 @@ impl PrinterUrl {
         Self::new(Scheme::Http, self.host.clone(), port)
     }
 
+    /// Another port of the same host, over TLS.
+    pub(crate) fn at_tls_port(&self, port: u16) -> Self {
+        Self::new(Scheme::Https, self.host.clone(), port)
+    }
+
     /// The host's name or address, in lower case; an IPv6 address without brackets.
     pub fn host(&self) -> &str {
         &self.host

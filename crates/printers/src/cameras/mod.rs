@@ -4,6 +4,7 @@
 //! may lead to the printer's own host, or to hosts that the agent's configuration names, and nowhere else: the agent
 //! must not become a way into its network.
 
+mod chamber;
 mod http_camera;
 mod hub;
 mod jpeg;
@@ -25,6 +26,7 @@ use model::wire::MAX_PICTURE;
 use thiserror::Error;
 use url::Url;
 
+pub(crate) use self::chamber::ChamberCamera;
 use self::http_camera::HttpCamera;
 pub(crate) use self::hub::CameraHub;
 pub(crate) use self::picture::is_picture;
@@ -136,10 +138,14 @@ impl CameraAddresses {
 
     /// A camera that speaks RTSP at the printer itself, by an address that its platform has made and not the printer's
     /// software; it may hold a user and a password.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for the platforms whose printers have such a camera built in"))]
     pub(crate) fn rtsp(camera: Camera, url: Url, frames_per_second: u8) -> CameraSource {
         let frames = Arc::new(RtspCamera::new(url.clone(), frames_per_second, None));
         CameraSource { camera, stream: Some(url), snapshot: None, frames }
+    }
+
+    /// How TLS is spoken to the printer's side.
+    pub(crate) fn tls(&self) -> &Arc<rustls::ClientConfig> {
+        &self.tls
     }
 
     /// Whether an address may be used.
@@ -231,6 +237,10 @@ pub(crate) enum CameraError {
     FfmpegBroken(#[source] io::Error),
     #[error("`ffmpeg` makes no pictures of the camera's stream: {0}")]
     Ffmpeg(String),
+    #[error("the connection to the camera broke off: {0}")]
+    Broke(std::io::Error),
+    #[error("the camera hangs up: is the access code right, and is it allowed to be seen in the local network?")]
+    Refused,
 }
 
 #[cfg(test)]

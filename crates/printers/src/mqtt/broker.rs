@@ -98,7 +98,6 @@ impl PrinterBroker {
     ///
     /// # Errors
     /// If there is TLS and the host's name cannot stand in a certificate.
-    #[expect(dead_code, reason = "for printers that speak MQTT over TLS")]
     pub(crate) fn new(connector: PrinterConnector, options: BrokerOptions) -> Result<Self, ConnectError> {
         let connector = match &options.tls {
             Some(tls) => connector.over_tls(tls)?,

@@ -29,6 +29,7 @@ use crate::cameras::{CameraAddresses, CameraHub};
 use crate::command_api::{CommandApi, CommandApiOptions};
 use crate::connector::{ConnectError, PrinterConnector};
 use crate::lan_address::lan_address;
+pub use crate::platforms::BambuPorts;
 use crate::platforms::{self, CONNECT_TIMEOUT, CommandFailure, Observed, Platform, PlatformContext, Publisher};
 
 /// How a printer is observed.
@@ -44,6 +45,8 @@ pub struct ObserverOptions {
     pub serial: Option<String>,
     /// Where a platform keeps what must outlive a restart.
     pub directory: Option<PathBuf>,
+    /// Where a Bambu Lab printer listens besides the port of its address.
+    pub bambu_ports: BambuPorts,
     /// Hosts besides the printer's own that its cameras may be on, as `host` or `host:port`.
     pub camera_hosts: Vec<String>,
     /// Where the id of the current print survives a restart.
@@ -92,6 +95,7 @@ impl Observer {
             access_code: options.access_code,
             serial: options.serial,
             directory: options.directory,
+            bambu_ports: options.bambu_ports,
             publisher: Publisher::new(options.memory),
         };
         let shared = Shared { context, hub: CameraHub::default(), status, platform: Mutex::default() };

@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 use tracing::warn;
 
-use super::{CommandFailure, JobDetails, Observed};
+use super::{BambuPorts, CommandFailure, JobDetails, Observed};
 use crate::cameras::{CameraAddresses, CameraSource};
 use crate::connector::PrinterConnector;
 use crate::observe::{Login, PrintTracker};
@@ -32,8 +32,9 @@ pub(crate) struct PlatformContext {
     /// The printer's serial number, where its software is asked by it.
     pub(crate) serial: Option<String>,
     /// For what must outlive a restart; its owner is the agent's user. `None` where nothing can be kept.
-    #[expect(dead_code, reason = "for platforms that pin their printer's certificate")]
     pub(crate) directory: Option<PathBuf>,
+    /// Where a Bambu Lab printer listens besides the connector's port.
+    pub(crate) bambu_ports: BambuPorts,
     /// Which addresses of cameras may be used.
     pub(crate) addresses: Arc<CameraAddresses>,
     /// Where observations go.

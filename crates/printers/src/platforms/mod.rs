@@ -4,9 +4,10 @@
 //! same for all of them is outside: which commands there are and what their arguments mean (`command_api`), who
 //! knows one print from the next (`observe`), how pictures get to many viewers (`cameras`).
 
+mod bambu;
 mod context;
-mod elegoo_cc2;
 mod elegoo_cc1;
+mod elegoo_cc2;
 mod failure;
 mod files;
 mod material;
@@ -18,6 +19,7 @@ mod orders;
 mod prusalink;
 mod virtual_printer;
 
+pub use self::bambu::BambuPorts;
 pub(crate) use self::context::{CONNECT_TIMEOUT, LookPeriods, PlatformContext, Publisher};
 pub(crate) use self::failure::{CommandFailure, Outcome};
 pub(crate) use self::files::{
@@ -180,12 +182,13 @@ struct Registration {
     create: fn(PlatformContext) -> Arc<dyn Platform>,
 }
 
-const REGISTERED: [Registration; 6] = [
+const REGISTERED: [Registration; 7] = [
     Registration { software: software::OCTOPRINT, create: octoprint::create },
     Registration { software: software::MOONRAKER, create: moonraker::create },
     Registration { software: software::PRUSALINK, create: prusalink::create },
     Registration { software: software::ELEGOO_CC2, create: elegoo_cc2::create },
     Registration { software: software::ELEGOO_CC1, create: elegoo_cc1::create },
+    Registration { software: software::BAMBU, create: bambu::create },
     Registration { software: software::VIRTUAL, create: virtual_printer::create },
 ];
 

@@ -4,14 +4,15 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response};
-use http_body_util::{BodyExt, Full};
+use http_body::{Body, Frame};
+use http_body_util::{BodyExt, Full, StreamBody};
 use model::printing::Phase;
 use printers::command_api::{AgentLog, CommandApi, CommandApiOptions};
 use printers::observe::ObserverOptions;
 use serde_json::{Value, json};
 use tokio::time::timeout;
 use tunnel::agent_services::ServiceBody;
-use tunnel::agent_side::PrinterStream;
+use tunnel::agent_side::{BoxError, PrinterStream};
 
 use crate::client::LONG;
 use crate::fake_software::{Head, Reply, http_server};
@@ -73,6 +74,32 @@ impl Api {
     pub(crate) fn open(&self, caller: &str) -> Result<Opened, Box<Response<ServiceBody>>> {
         let request = Request::builder().header("spoolway-caller", caller).header("sec-websocket-protocol", "mqtt");
         self.commands.open("proxy/mqtt", request.body(()).unwrap().into_parts().0)
+    }
+
+    async fn answer(
+        &self,
+        command: &str,
+        body: impl Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+    ) -> Response<ServiceBody> {
+        let uri = format!("http://printer/octoeverywhere-command-api/{command}");
+        let request = Request::post(uri).header("spoolway-caller", "app control full").body(body).unwrap();
+        timeout(LONG, self.commands.answer(command.split('?').next().unwrap(), request)).await.unwrap()
+    }
+
+    /// Whether the body of an answer arrives to its end.
+    pub(crate) async fn gets_whole(&self, command: &str) -> bool {
+        let response = self.answer(command, Full::new(Bytes::new())).await;
+        assert_eq!(response.status().as_u16(), 200);
+        timeout(LONG, response.into_body().collect()).await.unwrap().is_ok()
+    }
+
+    /// Sends a file that breaks off in the middle.
+    pub(crate) async fn upload_broken(&self, path: &str) -> Value {
+        let begun = Ok(Frame::data(Bytes::from("G28\n".repeat(50_000))));
+        let body = StreamBody::new(futures_util::stream::iter([begun, Err(BoxError::from("gone"))]));
+        let response = self.answer(&format!("files/upload?path={path}"), body).await;
+        let body = timeout(LONG, response.into_body().collect()).await.unwrap().unwrap().to_bytes();
+        serde_json::from_slice(&body).unwrap()
     }
 
     /// As an app does it.
