@@ -20,7 +20,7 @@ pub mod wire;
 
 pub use handshake::{Acceptance, ChallengeAnswer, Introduction, PluginPrinterId, PluginVersion, Refusal};
 pub use inflate::{Dictionary, InflateError};
-pub use request::RequestError;
+pub use request::{Picture, RequestError};
 pub use response::{ResponseError, ResponseHead};
 pub use session::{Event, Session, SessionOptions, StreamEnd, StreamId};
 

@@ -71,6 +71,8 @@ enum Stream {
 pub struct Printer {
     host: ServerHost,
     expected: String,
+    /// What it says that its version is.
+    pub version: String,
     is_accepted: bool,
     streams: HashMap<u32, Stream>,
 }
@@ -78,7 +80,8 @@ pub struct Printer {
 impl Printer {
     /// A plugin of a flavour that wants `expected` as the answer to its challenge.
     pub fn new(host: ServerHost, expected: &str) -> Self {
-        Self { host, expected: expected.to_owned(), is_accepted: false, streams: HashMap::new() }
+        let version = "5.3.1".to_owned();
+        Self { host, expected: expected.to_owned(), version, is_accepted: false, streams: HashMap::new() }
     }
 
     /// The first message, with everything that a service needs.
@@ -86,7 +89,7 @@ impl Printer {
         wire::encode(&Message::HandshakeSyn(Box::new(HandshakeSyn {
             printer_id: Some(printer_id.to_owned()),
             is_primary_connection: true,
-            plugin_version: Some("5.3.1".to_owned()),
+            plugin_version: Some(self.version.clone()),
             local_device_ip: Some("192.0.2.17".to_owned()),
             local_http_proxy_port: 80,
             rsa_challenge: Some(Bytes::copy_from_slice(challenge)),
@@ -199,6 +202,11 @@ impl Printer {
         if self.host == ServerHost::Elegoo && !path.starts_with("/websocket") {
             return reset("a WebSocket that this flavour does not have");
         }
+        let path = path.to_lowercase();
+        let command = path.strip_prefix("/octoeverywhere-command-api/");
+        if command.is_some_and(|command| !command.starts_with("proxy/mqtt") || !self.host.has_mqtt()) {
+            return reset("a WebSocket to a command");
+        }
         Ok(())
     }
 
@@ -227,8 +235,10 @@ fn check_target(context: &HttpInitialContext) -> Result<(), Reset> {
     if !path.starts_with('/') {
         return reset("a path that is glued to the printer's port");
     }
-    if path.to_lowercase().starts_with("/octoeverywhere-command-api/") {
-        return reset("a visitor commands the plugin");
+    let path = path.to_lowercase();
+    let command = path.strip_prefix("/octoeverywhere-command-api/");
+    if command.is_some_and(|command| command.starts_with("rekey") || command.starts_with("get-connection-info")) {
+        return reset("a visitor gets at the plugin's identity or the printer's passwords");
     }
     Ok(())
 }

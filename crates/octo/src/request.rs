@@ -16,6 +16,12 @@ const INTERNAL_PREFIX: &str = "oe-";
 /// The only WebSockets that the Elegoo flavour can open (tunnel.md 7.1).
 const ELEGOO_WEBSOCKETS: &str = "/websocket";
 
+/// Commands that nothing may give from afar: one erases the plugin's identity, the other tells the printer's passwords
+/// (command-api.md 14). The plugin takes commands by their beginning.
+const FORBIDDEN_COMMANDS: [&str; 2] = ["rekey", "get-connection-info"];
+/// The only command that is a WebSocket; any other would end the session (tunnel.md 7.1).
+const MQTT_COMMAND: &str = "/octoeverywhere-command-api/proxy/mqtt";
+
 /// These belong to one connection, or are made anew behind the plugin.
 const NOT_SENT: [HeaderName; 10] = [
     header::CONNECTION,
@@ -52,16 +58,74 @@ pub enum RequestError {
 
 /// The head of an HTTP request. `authority` is what stands in the visitor's address bar.
 pub(crate) fn http_context(request: &Request<()>, authority: &Authority) -> Result<HttpInitialContext, RequestError> {
-    if request.method() == Method::CONNECT {
-        return Err(RequestError::Method);
+    if is_command(path_of(request)) {
+        return Err(RequestError::Command);
     }
     let mut context = context(request, authority)?;
+    with_cookie(&mut context, request);
+    Ok(context)
+}
+
+/// The head of a command. Only what cannot be read in another way is one: the plugin looks at nothing but the path's
+/// beginning.
+pub(crate) fn command_context(
+    request: &Request<()>,
+    authority: &Authority,
+) -> Result<HttpInitialContext, RequestError> {
+    let name = path_of(request).strip_prefix(COMMAND_PREFIX).ok_or(RequestError::Command)?;
+    let is_plain =
+        name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-_/".contains(&byte));
+    let is_forbidden = FORBIDDEN_COMMANDS.iter().any(|forbidden| name.starts_with(forbidden));
+    if name.is_empty() || !is_plain || name.starts_with('/') || name.contains("//") || is_forbidden {
+        return Err(RequestError::Command);
+    }
+    let mut context = context(request, authority)?;
+    with_cookie(&mut context, request);
+    Ok(context)
+}
+
+/// What is wanted of a camera.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Picture {
+    /// One picture.
+    Snapshot,
+    /// Pictures without end.
+    Stream,
+}
+
+/// The head by which the service itself asks for a camera's picture: not by a path, but by headers that visitors cannot
+/// send (tunnel.md 6.2).
+pub(crate) fn camera_context(picture: Picture, index: usize, authority: &Authority) -> HttpInitialContext {
+    let name = match picture {
+        Picture::Snapshot => "oe-snapshot",
+        Picture::Stream => "oe-webcamstream",
+    };
+    let header = |key: &str, value: String| HttpHeader { key: Some(key.to_owned()), value: Some(value) };
+    HttpInitialContext {
+        path: Some("/".to_owned()),
+        path_type: PathKind::Relative,
+        method: Some(Method::GET.as_str().to_owned()),
+        octo_host: Some(authority.as_str().to_owned()),
+        headers: Some(vec![
+            header("host", authority.as_str().to_owned()),
+            header(name, "1".to_owned()),
+            header("oe-webcam-index", index.to_string()),
+            header("cookie", String::new()),
+        ]),
+        ..HttpInitialContext::default()
+    }
+}
+
+fn path_of(request: &Request<()>) -> &str {
+    request.uri().path_and_query().map_or("", PathAndQuery::path)
+}
+
+fn with_cookie(context: &mut HttpInitialContext, request: &Request<()>) {
     // Without one, the plugin sends the last cookies that this printer set, whoever's they were (tunnel.md 6.3).
     if !request.headers().contains_key(header::COOKIE) {
         let empty = HttpHeader { key: Some("cookie".to_owned()), value: Some(String::new()) };
         context.headers.get_or_insert_default().push(empty);
     }
-    Ok(context)
 }
 
 /// The head of a WebSocket's opening; `protocol` is what the visitor was promised.
@@ -71,11 +135,38 @@ pub(crate) fn websocket_context(
     protocol: Option<&HeaderValue>,
     host: ServerHost,
 ) -> Result<HttpInitialContext, RequestError> {
-    let path = request.uri().path_and_query().map_or("", PathAndQuery::as_str);
+    let path = path_of(request);
     if host == ServerHost::Elegoo && !path.starts_with(ELEGOO_WEBSOCKETS) {
         return Err(RequestError::WebSocket);
     }
-    let mut context = context(request, authority)?;
+    if is_command(path) {
+        return Err(RequestError::Command);
+    }
+    websocket(request, authority, protocol)
+}
+
+/// The head of a WebSocket for the printer's own MQTT, where it has one.
+pub(crate) fn mqtt_context(
+    request: &Request<()>,
+    authority: &Authority,
+    protocol: Option<&HeaderValue>,
+    host: ServerHost,
+) -> Result<HttpInitialContext, RequestError> {
+    if path_of(request) != MQTT_COMMAND {
+        return Err(RequestError::Command);
+    }
+    if !host.has_mqtt() {
+        return Err(RequestError::WebSocket);
+    }
+    websocket(request, authority, protocol)
+}
+
+fn websocket(
+    request: &Request<()>,
+    authority: &Authority,
+    protocol: Option<&HeaderValue>,
+) -> Result<HttpInitialContext, RequestError> {
+    let mut context = context_of(request, authority)?;
     context.method = Some("GET".to_owned());
     let headers = context.headers.get_or_insert_default();
     headers.retain(|header| header.key.as_deref() != Some(header::SEC_WEBSOCKET_PROTOCOL.as_str()));
@@ -90,12 +181,16 @@ pub(crate) fn websocket_context(
 }
 
 fn context(request: &Request<()>, authority: &Authority) -> Result<HttpInitialContext, RequestError> {
+    if request.method() == Method::CONNECT {
+        return Err(RequestError::Method);
+    }
+    context_of(request, authority)
+}
+
+fn context_of(request: &Request<()>, authority: &Authority) -> Result<HttpInitialContext, RequestError> {
     let target = request.uri().path_and_query().ok_or(RequestError::Target)?;
     if !target.as_str().starts_with('/') {
         return Err(RequestError::Target);
-    }
-    if is_command(target.path()) {
-        return Err(RequestError::Command);
     }
     if authority.host().is_empty() || authority.as_str().contains('@') {
         return Err(RequestError::Host);
@@ -168,5 +263,39 @@ mod tests {
         for path in ["/", "/api/version", "/octoeverywhere-command-apis/x", "/x/octoeverywhere-command-api/y"] {
             assert!(!is_command(path), "{path}");
         }
+    }
+
+    #[test]
+    fn only_commands_that_can_be_read_in_one_way_are_sent() {
+        let authority = Authority::from_static("d.example");
+        let sent = |path: &str| {
+            let request = Request::builder().uri(path).body(()).expect("test targets are valid");
+            command_context(&request, &authority).is_ok()
+        };
+        for path in ["status", "webcam/snapshot?index=%2f1", "files/list?path=a%20b", "anything-newer"] {
+            assert!(sent(&format!("{COMMAND_PREFIX}{path}")), "{path}");
+        }
+        for path in [
+            "",
+            "rekey",
+            "rekeyx",
+            "rekey/",
+            "get-connection-info",
+            "get-connection-info-2",
+            "Status",
+            "sta%74us",
+            "/rekey",
+            "x//rekey",
+            "./rekey",
+            "ping%2f..%2frekey",
+            "x;y",
+        ] {
+            assert!(!sent(&format!("{COMMAND_PREFIX}{path}")), "{path}");
+        }
+        assert!(
+            !sent("/api/version")
+                && !sent("/octoeverywhere-command-api")
+                && !sent("/OctoEverywhere-Command-Api/status")
+        );
     }
 }

@@ -4,15 +4,15 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use http::uri::Authority;
-use http::{HeaderValue, Request};
+use http::{HeaderValue, Method, Request};
 
 use super::http_stream::HttpStream;
 use super::websocket_stream::WebSocketStream;
 use super::{BodyLength, MessageKind, OpenError, Phase, SendError, Session, Stream, StreamId};
 use crate::handshake::{Acceptance, Introduction, Refusal};
-use crate::request;
+use crate::request::{self, Picture};
 use crate::response::OwnHosts;
-use crate::wire::{Message, Notification, Summon};
+use crate::wire::{HttpInitialContext, Message, Notification, Summon};
 
 impl Session {
     /// Accepts the plugin that introduced itself, or tells one that was accepted what has changed.
@@ -56,11 +56,52 @@ impl Session {
         authority: &Authority,
         body: BodyLength,
     ) -> Result<StreamId, OpenError> {
+        self.may_open()?;
+        let context = request::http_context(request, authority)?;
+        self.open_exchange(context, request.method(), authority, body)
+    }
+
+    /// Gives the plugin one of its own commands. Whether its caller may is for the caller to know; what nobody may is
+    /// refused here as well.
+    ///
+    /// # Errors
+    /// If the session takes no streams, or it is no command that can be read in one way only.
+    pub fn open_command(
+        &mut self,
+        request: &Request<()>,
+        authority: &Authority,
+        body: BodyLength,
+    ) -> Result<StreamId, OpenError> {
+        self.may_open()?;
+        let context = request::command_context(request, authority)?;
+        self.open_exchange(context, request.method(), authority, body)
+    }
+
+    /// Asks for a picture of one of the printer's cameras.
+    ///
+    /// # Errors
+    /// If the session takes no streams.
+    pub fn open_camera(
+        &mut self,
+        picture: Picture,
+        index: usize,
+        authority: &Authority,
+    ) -> Result<StreamId, OpenError> {
+        let context = request::camera_context(picture, index, authority);
+        self.open_exchange(context, &Method::GET, authority, BodyLength::Known(0))
+    }
+
+    fn open_exchange(
+        &mut self,
+        context: HttpInitialContext,
+        method: &Method,
+        authority: &Authority,
+        body: BodyLength,
+    ) -> Result<StreamId, OpenError> {
         let introduction = self.may_open()?;
         let own = OwnHosts { authority: authority.clone(), lan_address: introduction.lan_address };
-        let context = request::http_context(request, authority)?;
         let id = self.ids.next(|id| self.streams.contains_key(&id));
-        let stream = HttpStream::new(request.method(), own, body, self.options.dictionary);
+        let stream = HttpStream::new(method, own, body, self.options.dictionary);
         self.outgoing.open_http(id, context, body);
         self.streams.insert(id, Stream::Http(stream));
         Ok(id)
@@ -113,12 +154,32 @@ impl Session {
     ) -> Result<StreamId, OpenError> {
         let host = self.may_open()?.host;
         let context = request::websocket_context(request, authority, protocol, host)?;
+        Ok(self.open_frames(context, now))
+    }
+
+    /// Opens a WebSocket that speaks MQTT with the printer.
+    ///
+    /// # Errors
+    /// If the session takes no streams, or the printer speaks no MQTT.
+    pub fn open_mqtt(
+        &mut self,
+        request: &Request<()>,
+        authority: &Authority,
+        protocol: Option<&HeaderValue>,
+        now: Instant,
+    ) -> Result<StreamId, OpenError> {
+        let host = self.may_open()?.host;
+        let context = request::mqtt_context(request, authority, protocol, host)?;
+        Ok(self.open_frames(context, now))
+    }
+
+    fn open_frames(&mut self, context: HttpInitialContext, now: Instant) -> StreamId {
         let id = self.ids.next(|id| self.streams.contains_key(&id));
         let stream = WebSocketStream::new(self.options.dictionary, now);
         self.early.push_back((stream.early_until(), id));
         self.outgoing.open_websocket(id, context);
         self.streams.insert(id, Stream::WebSocket(stream));
-        Ok(id)
+        id
     }
 
     /// Sends a WebSocket's message.

@@ -166,3 +166,10 @@ open_enum! {
         CrealityK2 = 5,
     }
 }
+
+impl ServerHost {
+    /// Whether the plugin passes MQTT on to such printers (command-api.md 3).
+    pub fn has_mqtt(self) -> bool {
+        matches!(self, Self::Bambu | Self::Elegoo2)
+    }
+}

@@ -19,7 +19,10 @@ use crate::pair::Pair;
 #[derive(Clone, Debug)]
 enum Step {
     Http(Visitor, Option<u16>),
+    /// A request that the relay takes for a command, whatever it is.
+    Command(Visitor, Option<u16>),
     WebSocket(Visitor, Option<Vec<u8>>),
+    Mqtt(Visitor, Option<Vec<u8>>),
     Body(Index, Vec<u8>),
     Finish(Index),
     Message(Index, bool, Vec<u8>),
@@ -59,6 +62,7 @@ fn target() -> impl Strategy<Value = Uri> {
         "/\\PC{0,20}",
         "(/|//|/\\./|/x/\\.\\./|/%2e%2e/)[oO](ctoeverywhere|CTOEVERYWHERE)(-|%2d|%2D)command-api(/|%2f|)[a-z/.%]{0,12}",
         "/websocket[?a-z/]{0,9}",
+        "/octoeverywhere-command-api/(rekey|get-connection-info|proxy/mqtt|status|[a-z/%.-]{0,12})[a-z/?]{0,3}",
         "https?://[a-z.@:]{1,12}(/[ -~]{0,12})?",
     ];
     path.prop_map(|text| Uri::try_from(text).unwrap_or_default())
@@ -85,8 +89,11 @@ fn bytes() -> impl Strategy<Value = Vec<u8>> {
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         3 => (visitor(), prop::option::of(0u16..60)).prop_map(|(visitor, length)| Step::Http(visitor, length)),
+        2 => (visitor(), prop::option::of(0u16..60)).prop_map(|(visitor, length)| Step::Command(visitor, length)),
         3 => (visitor(), prop::option::of("[ -~]{0,12}".prop_map(String::into_bytes)))
             .prop_map(|(visitor, protocol)| Step::WebSocket(visitor, protocol)),
+        2 => (visitor(), prop::option::of("[ -~]{0,12}".prop_map(String::into_bytes)))
+            .prop_map(|(visitor, protocol)| Step::Mqtt(visitor, protocol)),
         4 => (any::<Index>(), bytes()).prop_map(|(index, data)| Step::Body(index, data)),
         2 => any::<Index>().prop_map(Step::Finish),
         6 => (any::<Index>(), any::<bool>(), bytes()).prop_map(|(index, text, data)| Step::Message(index, text, data)),
@@ -123,7 +130,21 @@ proptest! {
             match step {
                 Step::Http(visitor, length) => {
                     let length = length.map_or(BodyLength::Unknown, |length| BodyLength::Known(length.into()));
-                    streams.extend(pair.session.open_http(&visitor.request(), &visitor.authority, length).ok());
+                    let opened = pair.session.open_http(&visitor.request(), &visitor.authority, length);
+                    let is_command = visitor.target.path().to_lowercase().starts_with("/octoeverywhere-command-api/");
+                    prop_assert!(!is_command || opened.is_err(), "{}", visitor.target);
+                    streams.extend(opened.ok());
+                }
+                Step::Command(visitor, length) => {
+                    let length = length.map_or(BodyLength::Unknown, |length| BodyLength::Known(length.into()));
+                    streams.extend(pair.session.open_command(&visitor.request(), &visitor.authority, length).ok());
+                }
+                Step::Mqtt(visitor, protocol) => {
+                    let protocol = protocol.and_then(|protocol| HeaderValue::from_bytes(&protocol).ok());
+                    let opened = pair.session.open_mqtt(
+                        &visitor.request(), &visitor.authority, protocol.as_ref(), pair.now,
+                    );
+                    streams.extend(opened.ok());
                 }
                 Step::WebSocket(visitor, protocol) => {
                     let protocol = protocol.and_then(|protocol| HeaderValue::from_bytes(&protocol).ok());
@@ -175,6 +196,10 @@ proptest! {
                 match asked {
                     PrinterEvent::Request(request) => {
                         check_context(&request.context);
+                        let path = request.context.path.as_deref().unwrap_or_default().to_lowercase();
+                        for forbidden in ["rekey", "get-connection-info"] {
+                            prop_assert!(!path.starts_with(&format!("/octoeverywhere-command-api/{forbidden}")), "{path}");
+                        }
                         prop_assert!(request.header("cookie").is_some(), "somebody else's cookies would be sent");
                     }
                     PrinterEvent::WebSocket(_, context) => check_context(&context),
