@@ -8,6 +8,7 @@
 
 pub mod caller;
 pub mod error_code;
+pub mod events;
 pub mod ids;
 pub mod limits;
 pub mod link;

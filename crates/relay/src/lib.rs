@@ -55,7 +55,7 @@ mod websocket;
 pub use authority::{Authority, SiteNames};
 pub use grant::Entrance;
 pub use notice_page::Notice;
-pub use plugin::PluginOptions;
+pub use plugin::{LinkCode, PluginKeyError, PluginOptions, PluginPresence, PluginRegister, plugin_public_key};
 pub use relay::{Relay, RelayOptions};
 pub use service::{ClientAddress, IsHttps};
 pub use timeouts::{AnswerTimeouts, Pace, Timeouts};

@@ -58,6 +58,11 @@ pub trait Link: Send + Sync {
     fn open_streams(&self) -> usize;
 }
 
+/// In the extensions of a request: bytes of a response's body that its visitor may get. A link that has to keep what a
+/// slow visitor does not take keeps no more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DownloadLimit(pub u64);
+
 /// The body of a printer's response.
 pub type LinkBody = std::pin::Pin<Box<dyn Body<Data = Bytes, Error = LinkBodyError> + Send>>;
 

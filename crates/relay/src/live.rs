@@ -3,6 +3,7 @@
 //! The site and the interfaces for apps ask here. Nothing here asks who may: that is for the caller.
 
 mod connection_log;
+mod event_log;
 mod recent_errors;
 mod temperatures;
 
@@ -16,6 +17,7 @@ use cluster::Whereabouts;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::{BodyExt, Limited};
+use model::events::PrintEvent;
 use model::link::{KeyAnswer, KeyRequest, PrinterStatus, capability};
 use model::printing::{PrinterCommand, PrinterState, Temperature};
 use model::{PrinterId, RelayError, Secret, wire};
@@ -32,6 +34,8 @@ use crate::webcam;
 
 use connection_log::ConnectionLog;
 pub use connection_log::{ConnectionChange, ConnectionEvent, DisconnectReason};
+use event_log::EventLog;
+pub use event_log::ReportedEvent;
 use recent_errors::RecentErrors;
 pub use recent_errors::{ErrorEvent, Surface};
 use temperatures::History;
@@ -39,6 +43,8 @@ pub use temperatures::TemperatureSample;
 
 /// Changes that a receiver may be behind. Who misses some is told so, and looks at everything again.
 const CHANGES: usize = 1024;
+/// Events that a receiver may be behind; each may hold a picture of some hundred kilobytes.
+const EVENTS: usize = 256;
 /// Printers whose temperatures are kept: more than one node serves.
 const MAX_HISTORIES: u64 = 20_000;
 /// A command is an order to the printer's software, which answers at once or not at all.
@@ -65,7 +71,9 @@ struct Inner {
     histories: Cache<PrinterId, Arc<Mutex<History>>>,
     errors: RecentErrors,
     connections: ConnectionLog,
+    prints: EventLog,
     changes: broadcast::Sender<PrinterId>,
+    events: broadcast::Sender<Arc<ReportedEvent>>,
 }
 
 /// A connected printer.
@@ -151,8 +159,9 @@ impl LivePrinters {
     pub fn new(directory: LinkDirectory) -> Self {
         let histories = Cache::builder().max_capacity(MAX_HISTORIES).time_to_idle(temperatures::KEPT).build();
         let (changes, _) = broadcast::channel(CHANGES);
-        let (errors, connections) = (RecentErrors::default(), ConnectionLog::default());
-        Self(Arc::new(Inner { directory, histories, errors, connections, changes }))
+        let (events, _) = broadcast::channel(EVENTS);
+        let (errors, connections, prints) = Default::default();
+        Self(Arc::new(Inner { directory, histories, errors, connections, prints, changes, events }))
     }
 
     /// Whether the printer is connected.
@@ -188,6 +197,27 @@ impl LivePrinters {
     /// Tells which printers came, went, or say something new.
     pub fn changes(&self) -> broadcast::Receiver<PrinterId> {
         self.0.changes.subscribe()
+    }
+
+    /// Something happened to a print. The one way in for all that report it: it is kept for the printer's people, and
+    /// told to whoever listens to [`Self::events`].
+    pub fn handle_event(&self, printer: &PrinterId, event: PrintEvent, picture: Option<Bytes>) {
+        let (printer, event) = (printer.clone(), event.bounded());
+        let event = Arc::new(ReportedEvent { printer, at: SystemTime::now(), event, picture });
+        self.0.prints.note(&event);
+        self.handle_change(&event.printer);
+        // Nobody may be listening.
+        let _ = self.0.events.send(event);
+    }
+
+    /// What happens to prints from here on. Who falls behind misses some, and is told so.
+    pub fn events(&self) -> broadcast::Receiver<Arc<ReportedEvent>> {
+        self.0.events.subscribe()
+    }
+
+    /// What happened to the printer's prints lately, the latest first. Only the latest still has its picture.
+    pub fn recent_events(&self, printer: &PrinterId) -> Vec<Arc<ReportedEvent>> {
+        self.0.prints.of(printer)
     }
 
     /// The last errors that visitors of the printer got, the latest first.

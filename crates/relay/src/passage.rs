@@ -16,7 +16,7 @@ use crate::commands::CommandPace;
 use crate::exchange::{RelayedBody, WebcamCut};
 use crate::grant::{Entrance, Grant};
 use crate::headers;
-use crate::link::{Link, LinkBody, LinkError, Upgrade};
+use crate::link::{DownloadLimit, Link, LinkBody, LinkError, Upgrade};
 use crate::live::{CameraFailure, Surface, open_camera};
 use crate::relay::Relay;
 use crate::respond::{Failure, plain_response};
@@ -243,6 +243,9 @@ fn prepare_head(mut parts: Parts, incident: &Incident, passage: &Passage) -> Req
     *head.headers_mut() = parts.headers;
     if let Some(pace) = pace {
         head.extensions_mut().insert(pace);
+    }
+    if let Some(limit) = passage.grant.limits().max_download_bytes {
+        head.extensions_mut().insert(DownloadLimit(limit));
     }
     head
 }

@@ -9,10 +9,15 @@ mod challenge;
 mod failed_openings;
 mod frame_queue;
 mod link;
+mod orders;
+mod own_requests;
+mod register;
 mod shared;
 mod socket;
 mod spill;
+mod status;
 mod visitor_frames;
+mod watch;
 
 use std::collections::HashMap;
 use std::io;
@@ -38,19 +43,47 @@ use crate::body::RelayBody;
 use crate::budgets::{Budgets, Origin, Rate};
 use crate::frames::{FrameHead, MAX_HEADER, close_frame, opcode};
 use crate::link::Link;
+use crate::live::{ConnectionChange, DisconnectReason};
 use crate::relay::Relay;
 use crate::respond::{method_not_allowed, plain_response};
 use crate::screening::{accept_key, bad_handshake};
 
 use admit::Verdict;
-use challenge::{ChallengeKey, KeyError};
+pub use challenge::KeyError as PluginKeyError;
 use link::PluginLink;
+use register::Entered;
+pub use register::{LinkCode, PluginPresence, PluginRegister, plugin_public_key};
 use shared::{Outgoing, Shared};
 use socket::MessageReader;
 use spill::SpillArea;
 
 /// Where plugins connect (tunnel.md 1.1).
 pub(crate) const PATH: &str = "/octoclientwsv2";
+
+/// What plugins call besides, and the addresses that they show to people (service-api.md 7 to 13). None of it depends on
+/// the name that it is called by, nor on cookies.
+const CALLS: [&str; 15] = [
+    "/api/printernotifications/printerevent",
+    "/api/gadget/inspect",
+    "/api/plugin/ping",
+    "/api/nginx-direct/ping/",
+    "/api/printer/info",
+    "/api/shortcode/create",
+    "/api/stats/v2/telemetryaccumulator",
+    "/api/plugin/sentryconfig",
+    "/api/plugin/checkin",
+    "/api/util/date",
+    "/code",
+    "/getstarted",
+    "/pluginupdate",
+    "/support",
+    "/plugin/connectioncheck",
+];
+
+/// Whether a path is one that plugins call on hosts of their own. It is answered whatever the host's name is.
+pub(crate) fn is_plugin_call(path: &str) -> bool {
+    CALLS.contains(&path) || path.strip_prefix("/s/").is_some_and(|topic| !topic.is_empty())
+}
 
 /// Challenges of one address that could not be answered (T39). Those that can are free: a household has one address.
 const FAILED_CHALLENGES: Rate = Rate { burst: 5.0, per_second: 5.0 / 60.0 };
@@ -68,24 +101,23 @@ const FAREWELL: Duration = Duration::from_secs(5);
 const NORMAL_CLOSURE: u16 = 1000;
 
 /// What the relay needs for plugins.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct PluginOptions {
-    /// The RSA key that they know the service by, PKCS#8 in PEM. It is made when the first plugin comes and there is
-    /// none.
-    pub key_file: PathBuf,
+    /// Who is there, and the key that they know the service by.
+    pub register: PluginRegister,
     /// Where what slow visitors have not taken is kept.
     pub spill_directory: PathBuf,
-    /// The zstd dictionary that plugins compress with, if somebody has imported it.
-    pub dictionary: Option<Vec<u8>>,
+    /// Where the zstd dictionary that plugins compress with is, once somebody has imported it.
+    pub dictionary_file: PathBuf,
     /// Whether strangers' plugins may ask to be linked.
     pub pairing: bool,
 }
 
 /// The plugins' part of the relay.
 pub(crate) struct Plugins {
-    key_file: PathBuf,
-    key: OnceCell<Arc<ChallengeKey>>,
-    dictionary: Option<Dictionary>,
+    register: PluginRegister,
+    dictionary_file: PathBuf,
+    dictionary: OnceCell<Dictionary>,
     pairing: bool,
     challenges: Budgets<Origin>,
     unlinked: Budgets<Origin>,
@@ -98,13 +130,10 @@ pub(crate) struct Plugins {
 
 impl Plugins {
     pub(crate) fn new(options: PluginOptions) -> Self {
-        let dictionary = options.dictionary.and_then(|bytes| {
-            Dictionary::install(&bytes).inspect_err(|error| tracing::error!(%error, "plugins go without theirs")).ok()
-        });
         Self {
-            key_file: options.key_file,
-            key: OnceCell::new(),
-            dictionary,
+            register: options.register,
+            dictionary_file: options.dictionary_file,
+            dictionary: OnceCell::new(),
             pairing: options.pairing,
             challenges: Budgets::new(FAILED_CHALLENGES),
             unlinked: Budgets::new(UNLINKED),
@@ -114,13 +143,14 @@ impl Plugins {
         }
     }
 
-    async fn key(&self) -> Result<Arc<ChallengeKey>, KeyError> {
+    /// The dictionary, as soon as it is there: one that is imported while the service runs is found when the next
+    /// plugin comes. A process keeps the first one that it has read.
+    async fn dictionary(&self) -> Option<Dictionary> {
         let load = || async {
-            let file = self.key_file.clone();
-            let loaded = tokio::task::spawn_blocking(move || ChallengeKey::load_or_make(&file)).await;
-            loaded.unwrap_or(Err(KeyError::NotMade)).map(Arc::new)
+            let bytes = tokio::fs::read(&self.dictionary_file).await.map_err(|_| ())?;
+            Dictionary::install(&bytes).map_err(|error| tracing::error!(%error, "the plugins' dictionary is unusable"))
         };
-        self.key.get_or_try_init(load).await.cloned()
+        self.dictionary.get_or_try_init(load).await.ok().copied()
     }
 
     /// A printer has changed: a plugin that waits for it may be linked.
@@ -184,7 +214,7 @@ impl Relay {
     }
 
     async fn serve_plugin<T: AsyncRead + AsyncWrite + Send + Unpin + 'static>(self: Arc<Self>, io: T, address: IpAddr) {
-        let options = SessionOptions { dictionary: self.plugins.dictionary, ..SessionOptions::default() };
+        let options = SessionOptions { dictionary: self.plugins.dictionary().await, ..SessionOptions::default() };
         let session = Session::new(options, Instant::now());
         let shared = Arc::new(Shared::new(session, self.plugins.area.of_printer()));
         let (reader, mut writer) = tokio::io::split(io);
@@ -223,9 +253,10 @@ impl Relay {
                 return End::Refused;
             }
             Verdict::Accepted(acceptance) => shared.command(|session| session.accept(acceptance)),
-            Verdict::Unlinked(mut acceptance, notification) => {
+            Verdict::Unlinked(mut acceptance, notification, code) => {
                 tracing::info!(%printer, "a plugin waits to be linked");
                 let waiting = Waiting::new(self, &printer);
+                let _entered = self.plugins.register.enter(&printer, address, Some(code));
                 shared.command(|session| {
                     session.accept(acceptance.clone());
                     session.notify(notification);
@@ -236,9 +267,13 @@ impl Relay {
                 shared.command(|session| session.accept(acceptance));
             }
         }
-        let _registered = Registered::new(self, &printer, shared, &introduction);
+        let entered = self.plugins.register.enter(&printer, address, None);
+        let Some(registered) = Registered::new(self, &printer, shared, &introduction, entered) else {
+            return End::ByService;
+        };
         self.note_plugin(&printer, &introduction).await;
-        std::future::pending().await
+        let (link, live, refresh) = (Arc::clone(&registered.link), self.live.clone(), registered.refresh());
+        match watch::watch(link, live, printer, refresh).await {}
     }
 
     /// Waits until somebody has typed the code. Returns the names of the accounts.
@@ -281,13 +316,24 @@ struct Registered<'a> {
     relay: &'a Relay,
     printer: PrinterId,
     registration: cluster::Registration,
+    link: Arc<PluginLink>,
+    entered: Entered,
 }
 
 impl<'a> Registered<'a> {
-    fn new(relay: &'a Relay, printer: &PrinterId, shared: &Arc<Shared>, introduction: &Introduction) -> Self {
-        let link = PluginLink::new(Arc::clone(shared), introduction.clone(), relay.timeouts.answer);
-        let link: Arc<dyn Link> = Arc::new(link);
-        let (registration, replaced) = relay.directory.register(printer, link);
+    fn new(
+        relay: &'a Relay,
+        printer: &PrinterId,
+        shared: &Arc<Shared>,
+        introduction: &Introduction,
+        entered: Entered,
+    ) -> Option<Self> {
+        let authority = relay.names.domain.to_string().parse().ok()?;
+        let link = PluginLink::new(Arc::clone(shared), introduction.clone(), relay.timeouts.answer, authority);
+        let link = Arc::new(link);
+        let (registration, replaced) = relay.directory.register(printer, Arc::clone(&link) as Arc<dyn Link>);
+        let change = if replaced.is_some() { ConnectionChange::Reconnected } else { ConnectionChange::Connected };
+        relay.live.handle_connection(printer, change);
         let before = if let Some(replaced) = &replaced {
             replaced.close_when_idle();
             "connected"
@@ -298,13 +344,19 @@ impl<'a> Registered<'a> {
         metrics::gauge!("spoolway_agents").increment(1.0);
         relay.live.handle_change(printer);
         tracing::info!(%printer, version = introduction.version_text, host = ?introduction.host, "plugin connected");
-        Self { relay, printer: printer.clone(), registration }
+        Some(Self { relay, printer: printer.clone(), registration, link, entered })
+    }
+
+    fn refresh(&self) -> Arc<Notify> {
+        Arc::clone(&self.entered.refresh)
     }
 }
 
 impl Drop for Registered<'_> {
     fn drop(&mut self) {
         self.relay.directory.remove(&self.printer, self.registration);
+        let reason = if self.link.is_closed_here() { DisconnectReason::ByService } else { DisconnectReason::Closed };
+        self.relay.live.handle_connection(&self.printer, ConnectionChange::Disconnected(reason));
         self.relay.live.handle_change(&self.printer);
         metrics::gauge!("spoolway_agents").decrement(1.0);
         tracing::info!(printer = %self.printer, "plugin disconnected");

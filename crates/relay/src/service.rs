@@ -26,6 +26,7 @@ use crate::metrics;
 use crate::notice_page;
 use crate::passage::{Passage, allow_any_origin, webcam_limit};
 use crate::password_page;
+use crate::plugin::is_plugin_call;
 use crate::relay::Relay;
 use crate::respond::{Asker, Failure, failure_response, plain_response};
 use crate::screening::{is_navigation, preflight, screen};
@@ -144,6 +145,8 @@ impl Relay {
             // Agents may know the service by another name, or by its address.
             wire::TUNNEL_PATH => self.handle_agent(request, visitor.address).await,
             crate::plugin::PATH => self.handle_plugin(request, visitor.address),
+            // Plugins call by names of their own, which the operator has made lead here.
+            path if is_plugin_call(path) => (self.site)(request).await,
             // Probes come by address.
             "/healthz" | "/readyz" => (self.site)(request).await,
             _ if *host == Host::Site => (self.site)(request).await,

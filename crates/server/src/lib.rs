@@ -4,6 +4,7 @@
 pub mod admin;
 pub mod config;
 pub mod names_check;
+pub mod plugin;
 pub mod serve;
 
 mod demo;

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use server::admin::{self, AdminCommand, Console};
 use server::config::{Config, ConfigFlags, Mistake};
+use server::plugin::{self, PluginCommand};
 use server::{names_check, serve};
 
 /// Reach your 3D printers from anywhere: the service
@@ -31,6 +32,9 @@ enum Command {
     /// Look at the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Prepare service and printers for the existing plugin
+    #[command(subcommand)]
+    Plugin(PluginCommand),
     /// Manage accounts, plans, printers and connections
     Admin(AdminCommand),
 }
@@ -67,6 +71,7 @@ async fn main() -> ExitCode {
             }
             Err(mistakes) => print_mistakes(&mistakes),
         },
+        Command::Plugin(command) => plugin::run(command, &mut Console::of_process()).await,
         Command::Admin(command) => admin::run(command, &mut Console::of_process()).await,
     }
 }

@@ -16,7 +16,7 @@ use relay::link::Link;
 use relay::live::LivePrinters;
 use relay::owner_views::OwnerViews;
 use relay::relay::LinkDirectory;
-use relay::{Authority, Notice, PluginOptions, Relay, RelayOptions, SiteNames};
+use relay::{Authority, Notice, PluginOptions, PluginRegister, Relay, RelayOptions, SiteNames};
 use store::{DatabaseUrl, SiteAddress, Store, TokenPurpose};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -29,6 +29,7 @@ use web::passkeys::Passkeys;
 use web::{Readiness, ReadyCheck, SiteState};
 
 use crate::config::Config;
+use crate::plugin::{PLUGIN_DICTIONARY, PLUGIN_KEY};
 use crate::{demo, names_check, telemetry};
 
 /// Open requests get this long at the end.
@@ -93,7 +94,8 @@ impl Service {
         let directory: LinkDirectory = Arc::new(InProcess::<Arc<dyn Link>>::default());
         let live = LivePrinters::new(Arc::clone(&directory));
         let owner_views = OwnerViews::default();
-        let site = site_state(config, &names, &store, &live, &owner_views, &shutdown)?;
+        let plugins = PluginRegister::new(config.data.join(PLUGIN_KEY));
+        let site = site_state(config, &names, &store, &live, &plugins, &owner_views, &shutdown)?;
         let following = tokio::spawn(web::watch_prints(site.clone()));
         tokio::spawn({
             let shutdown = shutdown.clone();
@@ -113,7 +115,7 @@ impl Service {
             notice: config.shared_notice.then(|| Notice { abuse_contact: config.site.abuse_contact.clone() }),
             timeouts: config.timeouts,
             unknown_until: config.site.unknown_until,
-            plugins: plugin_options(config),
+            plugins: plugin_options(config, plugins),
         });
         let limits = ConnectionLimits::new(max_connections(config), config.max_connections_per_address);
         let edge = |certificates| Edge {
@@ -210,11 +212,11 @@ pub(crate) fn say(text: fmt::Arguments<'_>) {
 }
 
 /// All of it lies in the data directory.
-fn plugin_options(config: &Config) -> PluginOptions {
+fn plugin_options(config: &Config, register: PluginRegister) -> PluginOptions {
     PluginOptions {
-        key_file: config.data.join("plugin-key.pem"),
+        register,
         spill_directory: config.data.clone(),
-        dictionary: std::fs::read(config.data.join("plugin-dictionary.zstd")).ok(),
+        dictionary_file: config.data.join(PLUGIN_DICTIONARY),
         pairing: config.site.pairing,
     }
 }
@@ -256,6 +258,7 @@ fn site_state(
     names: &SiteNames,
     store: &Store,
     live: &LivePrinters,
+    plugins: &PluginRegister,
     owner_views: &OwnerViews,
     shutdown: &CancellationToken,
 ) -> anyhow::Result<SiteState> {
@@ -269,6 +272,7 @@ fn site_state(
     Ok(SiteState {
         store: store.clone(),
         live: live.clone(),
+        plugins: plugins.clone(),
         owner_views: owner_views.clone(),
         names: Arc::new(names.clone()),
         settings: Arc::new(config.site.clone()),

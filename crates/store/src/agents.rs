@@ -75,6 +75,13 @@ impl Store {
         Ok(AgentAuth::Accepted { name: row.name, account })
     }
 
+    /// The hash of a printer's key; `None` if there is no such printer, or it has no key yet.
+    pub async fn agent_key(&self, printer: &PrinterId) -> Result<Option<SecretHash>, StoreError> {
+        let row = printer::Entity::find_by_id(printer.as_str()).one(&self.reader).await.attempt("look up a printer")?;
+        let Some(stored) = row.and_then(|row| row.key_hash) else { return Ok(None) };
+        Ok(Some(SecretHash::from_bytes(&stored).ok_or(StoreError::Damaged { column: "printer.key_hash" })?))
+    }
+
     /// Notes an agent's connection and what it said of itself. Writes no change.
     pub async fn record_agent_connected(
         &self,

@@ -54,6 +54,8 @@ pub struct AppAccess {
     pub password: Secret,
     /// The bearer token.
     pub bearer: Secret,
+    /// Opens the App APIs.
+    pub app_token: Secret,
 }
 
 impl AppAccess {
@@ -233,6 +235,7 @@ impl TestService {
             user: new.basic_user,
             password: new.basic_password,
             bearer: new.bearer,
+            app_token: new.app_token,
         }
     }
 

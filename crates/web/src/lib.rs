@@ -10,6 +10,7 @@ mod state;
 mod accounts;
 mod admin;
 mod api;
+mod plugin_api;
 mod portal;
 mod printers;
 mod settings;

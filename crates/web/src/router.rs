@@ -11,7 +11,9 @@ use crate::printers::{camera, command, events, link, list, manage, open, pairing
 use crate::security_headers::add_security_headers;
 use crate::shares::{create, full_control, live, live_feed, revoke, show};
 use crate::state::SiteState;
-use crate::{admin, api, assets, email_proof, error_codes, health, not_found, portal, settings, shares, start};
+use crate::{
+    admin, api, assets, email_proof, error_codes, health, not_found, plugin_api, portal, settings, shares, start,
+};
 
 /// The site. It answers every path, with a page that says so where there is nothing.
 pub fn router(state: SiteState) -> Router {
@@ -22,12 +24,14 @@ pub fn router(state: SiteState) -> Router {
         .merge(administration())
         .merge(portal::routes())
         .merge(api::pages())
+        .merge(plugin_api::pages())
         .route("/", get(start::page))
         .layer(from_fn_with_state(state.clone(), recognise))
         .layer(from_fn_with_state(state.clone(), refuse_foreign_origins));
     let site = Router::new()
         .merge(pages)
         .merge(api::routes())
+        .merge(plugin_api::routes())
         .merge(same_for_everybody())
         .merge(files())
         .fallback(not_found::page)

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use relay::SiteNames;
 use relay::live::LivePrinters;
 use relay::owner_views::OwnerViews;
+use relay::{PluginRegister, SiteNames};
 use store::Store;
 use tokio_util::sync::CancellationToken;
 
@@ -25,6 +25,8 @@ pub struct SiteState {
     pub store: Store,
     /// The printers as they are at this moment.
     pub live: LivePrinters,
+    /// The existing plugins as they are at this moment.
+    pub plugins: PluginRegister,
     /// Hands signed-in people over to their printers' hosts.
     pub owner_views: OwnerViews,
     /// The names that lead here.

@@ -37,6 +37,8 @@ pub enum ConnectionChange {
     Disconnected(DisconnectReason),
     /// An agent at this address said to be the printer, and had another key.
     WrongKey(IpAddr),
+    /// The printer's plugin was refused, because it is too old for this service.
+    TooOld,
 }
 
 /// Why a printer's connection ended.

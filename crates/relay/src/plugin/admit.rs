@@ -9,8 +9,11 @@ use octo::wire::{Compression, Notification};
 use octo::{Acceptance, Introduction, PluginVersion, Refusal};
 use store::{AgentAuth, AgentSeen, NewPairing};
 
+use super::UNLINKED_TIME;
 use super::link::software_of;
+use super::register::LinkCode;
 use crate::budgets::Origin;
+use crate::live::ConnectionChange;
 use crate::relay::Relay;
 
 /// The oldest version whose messages the specification was checked against.
@@ -27,7 +30,7 @@ pub(super) enum Verdict {
     /// It is served.
     Accepted(Acceptance),
     /// It may stay, and nobody reaches its printer before its owner has typed the code.
-    Unlinked(Acceptance, Notification),
+    Unlinked(Acceptance, Notification, LinkCode),
     Refused(Refusal),
 }
 
@@ -41,14 +44,14 @@ impl Relay {
             return refused("the service is restarting", 0);
         }
         if introduction.version < MIN_VERSION {
-            tracing::info!(%printer, version = introduction.version_text, "refused a plugin that is too old");
+            self.note_too_old(&printer, introduction).await;
             let error = format!("This service needs version {MIN_VERSION} of the plugin or a newer one.");
             return Verdict::Refused(Refusal { error, backoff_seconds: 0, update_required: true });
         }
         if !introduction.is_primary {
             return refused("nobody asked for a second session", LONG_BACKOFF);
         }
-        if introduction.compression == Compression::Zstandard && self.plugins.dictionary.is_none() {
+        if introduction.compression == Compression::Zstandard && self.plugins.dictionary().await.is_none() {
             return refused(
                 "This plugin compresses with zstd and a dictionary that this service does not have. Whoever runs the \
                  service can import the dictionary, or uninstall the Python package zstandard beside the plugin.",
@@ -64,6 +67,7 @@ impl Relay {
             Ok(AgentAuth::Removed) => None,
             Ok(AgentAuth::WrongKey) => {
                 let _ = self.access.guesses().handle_wrong_secret(address, Instant::now());
+                self.live.handle_connection(&printer, ConnectionChange::WrongKey(address));
                 tracing::warn!(%printer, "refused a plugin: the printer is linked with another key");
                 return refused(
                     "This printer id is linked with another key. If that was you, unlink the printer on the service's \
@@ -73,7 +77,7 @@ impl Relay {
             }
             Err(error) => return unavailable(&error),
         };
-        let (key, octokey) = (&introduction.key, answer.1.octokey(&printer, &introduction.key));
+        let (key, octokey) = (&introduction.key, answer.1.octokey(&printer, &introduction.key.hash()));
         let acceptance =
             |accounts: Vec<String>| Acceptance { answer: answer.0.clone(), octokey: octokey.clone(), accounts };
         match accounts_and_linked {
@@ -104,7 +108,7 @@ impl Relay {
     ) -> Result<(octo::ChallengeAnswer, Arc<super::challenge::ChallengeKey>), Verdict> {
         let started = tokio::time::Instant::now();
         let is_over_budget = !self.plugins.challenges.has_any(&Origin::of(address), Instant::now());
-        let key = match self.plugins.key().await {
+        let key = match self.plugins.register.key().await {
             Ok(key) => key,
             Err(error) => {
                 tracing::error!(%error, "plugins cannot be served");
@@ -157,7 +161,8 @@ impl Relay {
             lan_ip: introduction.lan_address.map(|address| address.to_string()).unwrap_or_default(),
             address: Some(address),
         };
-        let code = match self.store.start_pairing(pairing, SystemTime::now()).await {
+        let now = SystemTime::now();
+        let code = match self.store.start_pairing(pairing, now).await {
             Ok(code) => code,
             Err(error) => return unavailable(&error),
         };
@@ -172,7 +177,19 @@ impl Relay {
             show_only_if_loaded_from_oe: false,
             ..Notification::default()
         };
-        Verdict::Unlinked(acceptance, notification)
+        let code = LinkCode { code: Secret::new(code.as_str()), until: now + UNLINKED_TIME };
+        Verdict::Unlinked(acceptance, notification, code)
+    }
+
+    /// Remembers that a printer's plugin is too old, if it is its plugin: anybody can say so of any printer.
+    async fn note_too_old(&self, printer: &PrinterId, introduction: &Introduction) {
+        let version = &introduction.version_text;
+        tracing::info!(%printer, version, "refused a plugin that is too old");
+        if self.accounts_of(printer, introduction).await.is_some() {
+            self.plugins.register.handle_too_old(printer, version);
+            self.live.handle_connection(printer, ConnectionChange::TooOld);
+            self.live.handle_change(printer);
+        }
     }
 
     pub(super) async fn note_plugin(&self, printer: &PrinterId, introduction: &Introduction) {

@@ -20,6 +20,9 @@ use super::spill::{Spill, SpillArea, SpillError};
 /// Bytes in memory, as long as all streams together have room there: two of the pieces that plugins send.
 const MAX_MEMORY: usize = 4 * 1024 * 1024;
 
+/// Bytes over a plan's limit that are taken: one of the largest pieces.
+const OVER_LIMIT: u64 = 8 * 1024 * 1024;
+
 /// What has come cannot be kept, so the stream must end.
 #[derive(Debug)]
 pub(crate) struct Overflow;
@@ -73,6 +76,8 @@ struct State {
     memory_bytes: usize,
     spill: Spill,
     camera: Option<FrameQueue>,
+    /// Bytes that may still come, where the visitor's plan has a limit.
+    allowance: Option<u64>,
     end: Option<Ended>,
 }
 
@@ -88,9 +93,15 @@ impl Backlog {
             memory_bytes: 0,
             spill: Spill::new(area.clone()),
             camera: None,
+            allowance: None,
             end: None,
         };
         Self { state: Mutex::new(state), waker: AtomicWaker::new() }
+    }
+
+    /// No more than the visitor may get is kept, and a little, so that going over the limit is still noticed.
+    pub(crate) fn limit(&self, bytes: u64) {
+        self.state.lock().allowance = Some(bytes.saturating_add(OVER_LIMIT));
     }
 
     /// From here on it is a camera's stream.
@@ -106,6 +117,8 @@ impl Backlog {
                 if !camera.push(&data)? {
                     return Ok(());
                 }
+            } else if !state.is_allowed(data.len()) {
+                return Err(Overflow);
             } else if state.has_room(data.len()) {
                 state.memory_bytes += data.len();
                 state.memory.push_back(data);
@@ -178,6 +191,17 @@ impl Backlog {
 }
 
 impl State {
+    fn is_allowed(&mut self, bytes: usize) -> bool {
+        let Some(allowance) = &mut self.allowance else { return true };
+        match allowance.checked_sub(bytes as u64) {
+            Some(left) => {
+                *allowance = left;
+                true
+            }
+            None => false,
+        }
+    }
+
     /// Whether bytes may wait in memory, behind those that are there already.
     fn has_room(&self, bytes: usize) -> bool {
         self.spill.is_empty() && self.memory_bytes + bytes <= MAX_MEMORY && self.area.take_memory(bytes)

@@ -10,43 +10,80 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::uri::Authority;
-use http::{Method, Request, Response, StatusCode};
+use http::{Method, Request, Response, StatusCode, Uri};
 use http_body::{Body, Frame, SizeHint};
-use http_body_util::{BodyExt, Empty};
-use model::link::PrinterStatus;
+use http_body_util::BodyExt;
+use model::link::{PrinterStatus, capability};
 use model::printing::PrinterState;
-use model::wire;
+use model::{Caller, wire};
 use octo::session::{BodyLength, OpenError, SendError};
 use octo::wire::ServerHost;
-use octo::{Introduction, RequestError, StreamId};
+use octo::{Introduction, RequestError, ResponseHead, StreamId};
+use parking_lot::RwLock;
 use tokio::sync::oneshot;
 
 use super::backlog::{Ended, Reading};
+use super::orders::{self, Order};
 use super::shared::{Shared, StreamGuard};
+use super::status::Report;
 use super::visitor_frames::VisitorFrames;
-use crate::link::{Link, LinkBody, LinkBodyError, LinkError, Upgrade};
+use crate::commands::CommandPace;
+use crate::link::{DownloadLimit, Link, LinkBody, LinkBodyError, LinkError, Upgrade};
 use crate::timeouts::{AnswerTimeouts, LARGE_BODY};
 use crate::upload::{UploadBody, UploadError};
 
 /// Set by us on every request; the plugin wants it apart from the other headers.
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
+/// As the plugin spells it.
+const MQTT_TARGET: &str = "/octoeverywhere-command-api/proxy/mqtt";
+
 /// See the module.
 pub(super) struct PluginLink {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
     introduction: Introduction,
-    timeouts: AnswerTimeouts,
+    pub(super) timeouts: AnswerTimeouts,
+    /// The service's own name, for its own requests.
+    pub(super) own_authority: Authority,
     connected_at: SystemTime,
+    /// What the plugin last said that its printer does.
+    pub(super) said: RwLock<Said>,
+}
+
+/// What is known of the printer.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Said {
+    pub(super) report: Option<Report>,
+    /// What is wrong with the printer, in a few words; empty where nothing is.
+    pub(super) problem: String,
 }
 
 impl PluginLink {
-    pub(super) fn new(shared: Arc<Shared>, introduction: Introduction, timeouts: AnswerTimeouts) -> Self {
-        Self { shared, introduction, timeouts, connected_at: SystemTime::now() }
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        introduction: Introduction,
+        timeouts: AnswerTimeouts,
+        own_authority: Authority,
+    ) -> Self {
+        Self { shared, introduction, timeouts, own_authority, connected_at: SystemTime::now(), said: RwLock::default() }
     }
 
     async fn relay(&self, request: Request<UploadBody>) -> Result<Response<LinkBody>, LinkError> {
-        let (head, body) = into_plugin_head(request);
+        let for_command = request.extensions().get::<CommandPace>().map(|pace| match pace {
+            CommandPace::Order => self.timeouts.command,
+            CommandPace::Files => self.timeouts.file_command,
+        });
+        let limit = request.extensions().get::<DownloadLimit>().map(|limit| limit.0);
+        let caller = caller_of(request.headers());
+        let (mut head, body) = into_plugin_head(request);
         let authority = authority_of(&head)?;
+        if let Some(caller) = caller {
+            let order = match Order::read(&head, caller) {
+                Ok(order) => order,
+                Err((status, reason)) => return Ok(orders::refusal(StatusCode::OK, status, reason)),
+            };
+            *head.uri_mut() = order.uri().ok_or_else(|| LinkError::Agent("the command has no address".to_owned()))?;
+        }
         let is_read = matches!(*head.method(), Method::GET | Method::HEAD);
         // Who repeats a refused handshake as a plain request, to read the code, gets the same one.
         if is_read && !self.may_open(head.uri().path()) {
@@ -59,18 +96,24 @@ impl PluginLink {
         let (progress, activity) = (body.progress(), body.activity());
         let (sender, mut response) = oneshot::channel();
         self.shared.room().await;
-        let opened = self.shared.open(Some(sender), None, |session| session.open_http(&head, &authority, length));
+        let opened = self.shared.open(Some(sender), None, |session| match caller {
+            Some(_) => session.open_command(&head, &authority, length),
+            None => session.open_http(&head, &authority, length),
+        });
         let guard = match opened {
             Ok(guard) => guard,
             Err(OpenError::Request(RequestError::Command)) => return Ok(not_found()),
             Err(error) => return Err(open_error(error)),
         };
+        if let Some(limit) = limit {
+            guard.slot.backlog.limit(limit);
+        }
         let mut is_sent = length == BodyLength::Known(0);
         if is_sent {
             activity.wait_for_answer();
         }
         let mut upload = std::pin::pin!(self.upload(guard.id, body));
-        let mut deadline = std::pin::pin!(tokio::time::sleep(self.timeouts.without_body));
+        let mut deadline = std::pin::pin!(tokio::time::sleep(for_command.unwrap_or(self.timeouts.without_body)));
         let head = loop {
             tokio::select! {
                 biased;
@@ -81,18 +124,13 @@ impl PluginLink {
                     activity.wait_for_answer();
                     let large = progress.bytes() > LARGE_BODY;
                     let limit = if large { self.timeouts.after_large_body } else { self.timeouts.after_body };
-                    deadline.as_mut().reset(tokio::time::Instant::now() + limit);
+                    deadline.as_mut().reset(tokio::time::Instant::now() + for_command.unwrap_or(limit));
                 }
                 // While the visitor still sends, only idleness ends the exchange.
                 () = &mut deadline, if is_sent => return Err(LinkError::Timeout),
             }
         };
-        let mut response = head.response;
-        if let Some(length) = head.length {
-            response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(length));
-        }
-        let length = head.length;
-        Ok(response.map(|()| -> LinkBody { Box::pin(PluginBody { guard, reading: Reading::default(), length }) }))
+        Ok(with_body(head, guard))
     }
 
     async fn upload(&self, id: StreamId, mut body: UploadBody) -> Result<(), LinkError> {
@@ -117,13 +155,35 @@ impl PluginLink {
         }
     }
 
+    pub(super) fn is_closed_here(&self) -> bool {
+        self.shared.is_closed_here()
+    }
+
     fn may_open(&self, path: &str) -> bool {
         self.shared.openings().lock().may_open(path, Instant::now())
     }
 
     fn upgrade(&self, request: Request<()>) -> Result<Upgrade, LinkError> {
+        let caller = caller_of(request.headers());
         let (mut head, ()) = into_plugin_head(request);
         let authority = authority_of(&head)?;
+        if let Some(caller) = caller {
+            // Any other WebSocket on a command, and this one where there is no MQTT, ends the plugin's session.
+            match Order::read(&head, caller) {
+                Ok(order) if order.is_mqtt() && self.introduction.host.has_mqtt() => {
+                    *head.uri_mut() = Uri::from_static(MQTT_TARGET);
+                }
+                Ok(order) if order.is_mqtt() => {
+                    let reason = "this printer speaks no MQTT";
+                    let refusal = orders::refusal(StatusCode::BAD_REQUEST, orders::NOT_SUPPORTED, reason);
+                    return Ok(Upgrade::Refused(refusal));
+                }
+                Ok(_) => return Ok(Upgrade::Refused(not_found())),
+                Err((status, reason)) => {
+                    return Ok(Upgrade::Refused(orders::refusal(StatusCode::FORBIDDEN, status, reason)));
+                }
+            }
+        }
         let path = head.uri().path().to_owned();
         if !self.may_open(&path) {
             return Err(not_accepted());
@@ -131,8 +191,9 @@ impl PluginLink {
         // What the printer would choose is never heard of, so the visitor gets the first of its own.
         let protocol = first_protocol(head.headers());
         head.headers_mut().remove(header::SEC_WEBSOCKET_EXTENSIONS);
-        let opened = self.shared.open(None, Some(path), |session| {
-            session.open_websocket(&head, &authority, protocol.as_ref(), Instant::now())
+        let opened = self.shared.open(None, Some(path), |session| match caller {
+            Some(_) => session.open_mqtt(&head, &authority, protocol.as_ref(), Instant::now()),
+            None => session.open_websocket(&head, &authority, protocol.as_ref(), Instant::now()),
         });
         let guard = match opened {
             Ok(guard) => guard,
@@ -158,15 +219,15 @@ impl Link for PluginLink {
         std::future::ready(self.upgrade(request)).boxed()
     }
 
-    fn call_agent(&self, _: Request<Bytes>) -> BoxFuture<'_, Result<Response<LinkBody>, LinkError>> {
-        // There is none of ours.
-        std::future::ready(Ok(not_found())).boxed()
+    fn call_agent(&self, request: Request<Bytes>) -> BoxFuture<'_, Result<Response<LinkBody>, LinkError>> {
+        self.ask_plugin(request).boxed()
     }
 
     fn printer_status(&self) -> PrinterStatus {
+        let problem = self.said.read().problem.clone();
         PrinterStatus {
-            // The plugin runs beside it, and says nothing of it.
-            reachable: true,
+            reachable: problem.is_empty(),
+            problem,
             software: software_of(self.introduction.host).to_owned(),
             lan_ip: self.introduction.lan_address.map(|address| address.to_string()).unwrap_or_default(),
             ..PrinterStatus::default()
@@ -174,15 +235,15 @@ impl Link for PluginLink {
     }
 
     fn printer_state(&self) -> Option<PrinterState> {
-        None
+        self.said.read().report.as_ref().map(|report| report.state.clone())
     }
 
     fn agent_version(&self) -> String {
         self.introduction.version_text.clone()
     }
 
-    fn has_capability(&self, _: &str) -> bool {
-        false
+    fn has_capability(&self, name: &str) -> bool {
+        matches!(name, capability::STATE | capability::COMMANDS | capability::CAMERAS)
     }
 
     fn connected_at(&self) -> SystemTime {
@@ -224,6 +285,20 @@ pub(super) fn software_of(host: ServerHost) -> &'static str {
     }
 }
 
+/// Who gives a command; `None` where the service's door saw none. Visitors cannot say it.
+fn caller_of(headers: &HeaderMap) -> Option<Caller> {
+    headers.get(wire::CALLER_HEADER)?.to_str().ok()?.parse().ok()
+}
+
+/// A printer's answer, whose body is still to come.
+pub(super) fn with_body(head: ResponseHead, guard: StreamGuard) -> Response<LinkBody> {
+    let (mut response, length) = (head.response, head.length);
+    if let Some(length) = length {
+        response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+    }
+    response.map(|()| -> LinkBody { Box::pin(PluginBody { guard, reading: Reading::default(), length }) })
+}
+
 /// Without what the service and its own agents say to each other.
 fn into_plugin_head<B>(request: Request<B>) -> (Request<()>, B) {
     let (mut parts, body) = request.into_parts();
@@ -254,7 +329,7 @@ fn wrong_length() -> LinkError {
     LinkError::VisitorGone("the body does not have its announced length".into())
 }
 
-fn open_error(error: OpenError) -> LinkError {
+pub(super) fn open_error(error: OpenError) -> LinkError {
     match error {
         OpenError::NotOpen => LinkError::Lost,
         OpenError::TooManyStreams => LinkError::Timeout,
@@ -263,10 +338,8 @@ fn open_error(error: OpenError) -> LinkError {
 }
 
 /// In place of the plugin's own commands: on a printer's host they are nothing.
-fn not_found() -> Response<LinkBody> {
-    let mut response = Response::new(Box::pin(
-        Empty::new().map_err(|never: std::convert::Infallible| -> LinkBodyError { match never {} }),
-    ) as LinkBody);
+pub(super) fn not_found() -> Response<LinkBody> {
+    let mut response = orders::own_response(Bytes::new());
     *response.status_mut() = StatusCode::NOT_FOUND;
     response
 }

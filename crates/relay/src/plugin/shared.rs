@@ -220,6 +220,11 @@ impl Shared {
         self.closing.notify_one();
     }
 
+    /// Whether the service has ended it.
+    pub(crate) fn is_closed_here(&self) -> bool {
+        self.is_closing.load(Ordering::Relaxed)
+    }
+
     /// Ends the connection when no stream is open.
     pub(crate) fn close_when_idle(&self) {
         self.is_ending.store(true, Ordering::Relaxed);

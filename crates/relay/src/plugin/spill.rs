@@ -23,6 +23,8 @@ const MAX_STREAM: u64 = 2 << 30;
 const MAX_PRINTER: u64 = 4 << 30;
 /// Bytes of all printers' streams.
 const MAX_NODE: u64 = 16 << 30;
+/// Bytes of the disk that stay free. The database is on it, too, and does worse without room than a slow visitor.
+const DISK_RESERVE: u64 = 512 << 20;
 /// Bytes of all printers' streams that wait in memory before anything goes to the disk: what fast visitors need.
 const MAX_MEMORY: u64 = 48 << 20;
 
@@ -32,6 +34,9 @@ pub(crate) enum SpillError {
     /// A quota is used up.
     #[error("too much is kept for slow visitors")]
     Full,
+    /// The disk has next to no room left.
+    #[error("the disk is nearly full")]
+    NoRoom,
     /// The disk does not take it.
     #[error("what a slow visitor has not taken cannot be kept")]
     Disk(#[from] io::Error),
@@ -69,13 +74,14 @@ pub(crate) struct SpillArea {
     node: Arc<Quota>,
     printer: Arc<Quota>,
     memory: Arc<Quota>,
+    reserve: u64,
 }
 
 impl SpillArea {
     pub(crate) fn new(directory: PathBuf) -> Self {
         let printer = Arc::new(Quota::new(MAX_PRINTER));
         let (node, memory) = (Arc::new(Quota::new(MAX_NODE)), Arc::new(Quota::new(MAX_MEMORY)));
-        Self { directory: Arc::new(directory), node, printer, memory }
+        Self { directory: Arc::new(directory), node, printer, memory, reserve: DISK_RESERVE }
     }
 
     /// Whether there is room for so many bytes in memory. They count until they are given back.
@@ -85,6 +91,12 @@ impl SpillArea {
 
     pub(crate) fn give_back_memory(&self, bytes: usize) {
         self.memory.remove(bytes as u64);
+    }
+
+    /// Whether the disk has room for another file.
+    fn has_room(&self) -> io::Result<bool> {
+        let disk = rustix::fs::statvfs(&*self.directory)?;
+        Ok(disk.f_bavail.saturating_mul(disk.f_frsize) >= self.reserve.saturating_add(SEGMENT))
     }
 
     /// The same for another printer.
@@ -152,11 +164,14 @@ impl Spill {
             self.area.printer.remove(length);
             return Err(error);
         }
-        self.write(data).inspect_err(|_| self.area.give_back(length)).map_err(SpillError::Disk)
+        self.write(data).inspect_err(|_| self.area.give_back(length))
     }
 
-    fn write(&mut self, data: &[u8]) -> io::Result<()> {
+    fn write(&mut self, data: &[u8]) -> Result<(), SpillError> {
         if self.segments.back().is_none_or(|segment| segment.written >= SEGMENT) {
+            if !self.area.has_room()? {
+                return Err(SpillError::NoRoom);
+            }
             let file = Arc::new(tempfile::tempfile_in(&*self.area.directory)?);
             self.segments.push_back(Segment { file, written: 0, read: 0 });
         }
@@ -232,6 +247,11 @@ mod tests {
         drop(first);
         second.push(b"123456").expect("there is room again");
         drop(second);
+        area.reserve = u64::MAX - SEGMENT;
+        let mut reserved = Spill::new(area);
+        assert!(matches!(reserved.push(b"x"), Err(SpillError::NoRoom)));
+        assert_eq!(reserved.area.used(), 0);
+        drop(reserved);
         let mut nowhere = Spill::new(SpillArea::new("/nowhere".into()));
         assert!(matches!(nowhere.push(b"x"), Err(SpillError::Disk(_))));
         assert_eq!(nowhere.area.used(), 0);

@@ -21,7 +21,7 @@ use relay::live::LivePrinters;
 use relay::owner_views::OwnerViews;
 use relay::relay::LinkDirectory;
 use relay::upload::UploadBody;
-use relay::{PluginOptions, Relay, RelayOptions, Timeouts};
+use relay::{PluginOptions, PluginRegister, Relay, RelayOptions, Timeouts};
 use store::ConnectionKind;
 use testkit::{AppAccess, Client, Ending, Origin, Protocol, Rig, TestService};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -209,9 +209,9 @@ async fn serve_with(directory: LinkDirectory) -> (TestService, AppAccess, impl F
         timeouts: Timeouts::default(),
         unknown_until: None,
         plugins: PluginOptions {
-            key_file: service.data().join("plugin-key.pem"),
+            register: PluginRegister::new(service.data().join("plugin-key.pem")),
             spill_directory: service.data().to_owned(),
-            dictionary: None,
+            dictionary_file: "/nowhere".into(),
             pairing: false,
         },
     });

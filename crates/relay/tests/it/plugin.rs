@@ -146,27 +146,6 @@ async fn failures_of_the_plugin_become_the_codes_that_apps_know() {
 }
 
 #[tokio::test]
-async fn visitors_do_not_reach_the_plugins_own_commands() {
-    let service = service().await;
-    let (identity, app) = linked(&service).await;
-    let mut plugin = Plugin::accepted(&service, &identity).await;
-    for path in
-        ["/octoeverywhere-command-api/rekey", "/OctoEverywhere-Command-Api/x", "//octoeverywhere%2dcommand-api/x"]
-    {
-        let exchange = visit(&service, &app, Protocol::Http1, path).await.unwrap();
-        // What the connection may not do is said as the command API says it; the rest is nothing on this host.
-        let is_refused = exchange.status.as_u16() == 200 && exchange.text().starts_with("{\"Status\":403");
-        assert!(is_refused || exchange.status.as_u16() == 404, "{path}: {}", exchange.status);
-        assert_eq!(exchange.header("x-spoolway-error"), "", "{path}");
-        let status = refused(open(&service, &app, path).await);
-        assert!(matches!(status, 403 | 404), "{path}: {status}");
-    }
-    let visit = visit(&service, &app, Protocol::Http1, "/next");
-    assert_eq!(plugin.request().await.context.path.as_deref(), Some("/next"), "nothing came before it");
-    visit.abort();
-}
-
-#[tokio::test]
 async fn a_visitor_who_leaves_ends_the_stream() {
     let service = service().await;
     let (identity, app) = linked(&service).await;

@@ -16,7 +16,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 /// The service's key in tests.
-const KEY: &[u8] = include_bytes!("../../../testkit/data/plugin_challenge_key.pem");
+pub(crate) const KEY: &[u8] = include_bytes!("../../../testkit/data/plugin_challenge_key.pem");
 /// What a test's plugin encrypts.
 pub(crate) const CHALLENGE: &str = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789ab";
 const LIMIT: Duration = Duration::from_secs(20);
@@ -88,11 +88,18 @@ pub(crate) struct Plugin {
     pub(crate) printer: Printer,
     buffer: Vec<u8>,
     pub(crate) masking: Masking,
+    /// What it answers when the service asks what its printer does.
+    pub(crate) status: String,
 }
 
 impl Plugin {
     /// A plugin before its introduction.
     pub(crate) async fn connect(service: &TestService) -> Self {
+        Self::of_host(service, ServerHost::OctoPrint).await
+    }
+
+    /// The same for another flavour.
+    pub(crate) async fn of_host(service: &TestService, host: ServerHost) -> Self {
         let mut stream = TcpStream::connect(service.address()).await.unwrap();
         stream.set_nodelay(true).unwrap();
         let request = "GET /octoclientwsv2 HTTP/1.1\r\nUpgrade: websocket\r\nHost: whatever.example\r\nOrigin: http://x\r\n\
@@ -107,8 +114,9 @@ impl Plugin {
         assert!(head.starts_with("http/1.1 101 "), "{head}");
         assert!(head.contains("sec-websocket-accept: s3pplmbitxaq9kygzzhzrbk+xoo="), "{head}");
         assert!(!head.contains("sec-websocket-extensions") && !head.contains("sec-websocket-protocol"), "{head}");
-        let printer = Printer::new(ServerHost::OctoPrint, CHALLENGE);
-        Self { stream, printer, buffer: Vec::new(), masking: Masking::Zero }
+        let printer = Printer::new(host, CHALLENGE);
+        let status = r#"{"Status": 200, "Result": {"JobStatus": {"State": "idle"}}}"#.to_owned();
+        Self { stream, printer, buffer: Vec::new(), masking: Masking::Zero, status }
     }
 
     pub(crate) async fn introduce(&mut self, identity: &Identity, challenge: &[u8], best: Compression) {
@@ -119,11 +127,15 @@ impl Plugin {
 
     /// A plugin that the service serves.
     pub(crate) async fn accepted(service: &TestService, identity: &Identity) -> Self {
-        let mut plugin = Self::connect(service).await;
+        Self::connect(service).await.accept(identity).await
+    }
+
+    pub(crate) async fn accept(mut self, identity: &Identity) -> Self {
+        let plugin = &mut self;
         plugin.introduce(identity, &challenge(CHALLENGE.as_bytes()), Compression::Zlib).await;
         let ack = plugin.ack().await;
         assert!(ack.connected_accounts.is_some_and(|accounts| accounts.len() == 1));
-        plugin
+        self
     }
 
     pub(crate) async fn ack(&mut self) -> HandshakeAck {
@@ -188,11 +200,14 @@ impl Plugin {
     pub(crate) async fn try_event(&mut self) -> Result<PrinterEvent, Reset> {
         loop {
             match self.frame().await {
-                Some((0x82, message)) => {
-                    if let Some(event) = self.printer.handle_message(&message)? {
-                        return Ok(event);
+                Some((0x82, message)) => match self.printer.handle_message(&message)? {
+                    Some(PrinterEvent::Request(request)) if is_status(&request) => {
+                        let status = self.status.clone();
+                        self.answer(request.stream, &Answer::new(200, &[], status.as_bytes())).await;
                     }
-                }
+                    Some(event) => return Ok(event),
+                    None => {}
+                },
                 Some((0x88, _)) | None => return Err(Reset("the service closed".to_owned())),
                 Some((first, _)) => panic!("a frame that begins with {first:#x}"),
             }
@@ -216,6 +231,12 @@ impl Plugin {
         }
         self.printer.forget(stream);
     }
+}
+
+/// Whether the service asks by itself what the printer does: apps' requests have an origin.
+fn is_status(request: &PrinterRequest) -> bool {
+    request.context.path.as_deref() == Some("/octoeverywhere-command-api/status")
+        && request.header("x-real-ip").is_none()
 }
 
 fn frame_head(bytes: &[u8]) -> Option<(u8, usize, usize)> {

@@ -47,13 +47,13 @@ impl Console<'_> {
     }
 
     /// Says something that does not stop the command.
-    pub(super) fn warn(&mut self, message: &str) {
+    pub(crate) fn warn(&mut self, message: &str) {
         // There is nobody left to tell if this fails.
         let _ = writeln!(self.errors, "warning: {message}");
     }
 
     /// Asks a person for a yes. Where there is none to ask, the answer is yes.
-    pub(super) fn confirm(&mut self, question: &str) -> io::Result<bool> {
+    pub(crate) fn confirm(&mut self, question: &str) -> io::Result<bool> {
         if !self.is_terminal {
             return Ok(true);
         }

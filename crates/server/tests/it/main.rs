@@ -4,3 +4,4 @@
 
 mod admin;
 mod admin_process;
+mod plugin;

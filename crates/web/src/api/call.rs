@@ -188,7 +188,7 @@ fn missing_token() -> ApiFailure {
     ApiFailure::bad_request("The app's token is missing: send it in the header `AppToken`, or in the body of a POST.")
 }
 
-pub(super) fn json_response(status: StatusCode, body: Vec<u8>) -> Response {
+pub(crate) fn json_response(status: StatusCode, body: Vec<u8>) -> Response {
     let mut response = Response::new(Body::from(body));
     *response.status_mut() = status;
     let headers = response.headers_mut();

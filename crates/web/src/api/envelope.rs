@@ -9,7 +9,7 @@ const KEYS: [&str; 4] = ["Status", "Error", "IsUserError", "Result"];
 
 /// A success: the envelope that apps in the field read, and beside it the result's own keys, which the documentation
 /// shows alone.
-pub(super) fn success(result: &impl Serialize) -> Result<Vec<u8>, serde_json::Error> {
+pub(crate) fn success(result: &impl Serialize) -> Result<Vec<u8>, serde_json::Error> {
     let result = serde_json::to_value(result)?;
     let mut members = Map::new();
     if let Value::Object(inner) = &result {

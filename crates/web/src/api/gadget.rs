@@ -55,6 +55,9 @@ async fn read(state: &SiteState, paces: &Paces, call: &Call) -> Result<GadgetSta
     let connection = call.authenticate(state).await?;
     call.arguments()?;
     paces.gadget.handle_call(&connection.id, Instant::now()).map_err(ApiFailure::too_many_requests)?;
+    if state.plugins.too_old(&connection.printer.id).is_some() {
+        return Err(RelayError::PluginUpdateRequired.into());
+    }
     let is_beta = state.settings.beta_features.iter().any(|feature| feature == FEATURE);
     if is_beta && !connection.beta.iter().any(|feature| feature.as_str() == FEATURE) {
         return Err(RelayError::NoBetaAccess.into());

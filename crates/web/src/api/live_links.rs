@@ -90,6 +90,10 @@ fn expiry(hours: Option<f64>) -> Result<Duration, ApiFailure> {
 
 async fn end_with_print(state: &SiteState, connection: &AppConnectionRecord) -> Result<LiveEnd, ApiFailure> {
     let printer = &connection.printer.id;
+    // It is away because it was sent away, and waiting will not bring it back.
+    if state.plugins.too_old(printer).is_some() {
+        return Err(RelayError::PluginUpdateRequired.into());
+    }
     if !state.live.is_online(printer).await.map_err(|_| RelayError::Unknown)? {
         return Err(RelayError::PrinterOffline.into());
     }

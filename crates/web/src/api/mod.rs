@@ -6,7 +6,7 @@ mod arguments;
 mod call;
 mod case;
 mod developers;
-mod envelope;
+pub(crate) mod envelope;
 mod gadget;
 mod info;
 mod live_links;
@@ -24,7 +24,7 @@ use axum::routing::{get, post};
 use http::{HeaderValue, Method, StatusCode, header};
 
 use crate::state::SiteState;
-use call::json_response;
+pub(crate) use call::json_response;
 pub(crate) use case::ignoring_case;
 
 /// The App APIs. Paths are in lower case, see [`ignoring_case`].

@@ -1,7 +1,10 @@
 //! What happened to a printer's connection lately, and to the requests of those who use it.
 
+use std::fmt::Write as _;
+
 use askama::Template;
-use relay::live::{ConnectionChange, ConnectionEvent, DisconnectReason, ErrorEvent, Surface};
+use model::events::EventKind;
+use relay::live::{ConnectionChange, ConnectionEvent, DisconnectReason, ErrorEvent, ReportedEvent, Surface};
 use store::OwnPrinter;
 
 use crate::state::SiteState;
@@ -13,6 +16,7 @@ const ROWS: usize = 20;
 /// The log of one printer, in words.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct LogRows {
+    pub(crate) events: Vec<ConnectionRow>,
     pub(crate) connections: Vec<ConnectionRow>,
     pub(crate) errors: Vec<ErrorRow>,
 }
@@ -54,7 +58,8 @@ impl LogRows {
             connections = last.into_iter().map(|(at, what)| ConnectionRow { at: iso(at), what: what.into() }).collect();
         }
         let errors = state.live.recent_errors(&summary.id).iter().take(ROWS).map(error_row).collect();
-        Self { connections, errors }
+        let events = state.live.recent_events(&summary.id).iter().take(ROWS).map(|event| event_row(event)).collect();
+        Self { events, connections, errors }
     }
 }
 
@@ -71,11 +76,24 @@ fn connection_row(event: &ConnectionEvent) -> ConnectionRow {
             };
             format!("The agent disconnected: {why}")
         }
+        ConnectionChange::TooOld => "The plugin was refused, because it is too old for this service".to_owned(),
         ConnectionChange::WrongKey(address) => {
             format!("An agent at {address} said to be this printer and had another key; it was refused")
         }
     };
     ConnectionRow { at: iso(event.at), what: times(what, event.times) }
+}
+
+fn event_row(reported: &ReportedEvent) -> ConnectionRow {
+    let event = &reported.event;
+    let mut what = event.kind.to_string();
+    if let Some(progress) = event.progress.filter(|_| event.kind == EventKind::Progress) {
+        let _ = write!(what, " {progress} %");
+    }
+    for text in [&event.file, &event.reason, &event.error].into_iter().flatten() {
+        let _ = write!(what, ", {text}");
+    }
+    ConnectionRow { at: iso(reported.at), what }
 }
 
 fn error_row(event: &ErrorEvent) -> ErrorRow {

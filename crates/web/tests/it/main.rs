@@ -9,6 +9,7 @@ mod forms;
 mod health;
 mod linking;
 mod pages;
+mod plugin_api;
 mod shares;
 mod sign_in;
 mod site;

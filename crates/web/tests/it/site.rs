@@ -60,6 +60,7 @@ pub(crate) fn site_state(store: Store, live: LivePrinters, settings: SiteSetting
     SiteState {
         store,
         live,
+        plugins: relay::PluginRegister::new("/nowhere/plugin-key.pem".into()),
         owner_views: relay::owner_views::OwnerViews::default(),
         names: Arc::new(names),
         settings: Arc::new(settings),

@@ -23,7 +23,7 @@ use relay::link::{Link, LinkBody, LinkBodyError, LinkError, Upgrade};
 use relay::live::LivePrinters;
 use relay::relay::LinkDirectory;
 use relay::upload::UploadBody;
-use relay::{Authority, ClientAddress, SiteNames};
+use relay::{Authority, ClientAddress, PluginRegister, SiteNames};
 use roxmltree::{Document, ParsingOptions};
 use store::{EmailAddress, NewSession, PasswordHash, Store};
 use tower::ServiceExt as _;
@@ -39,7 +39,7 @@ pub(crate) struct World {
     pub(crate) directory: LinkDirectory,
     pub(crate) state: SiteState,
     router: Router,
-    _data: tempfile::TempDir,
+    data: tempfile::TempDir,
 }
 
 impl World {
@@ -54,11 +54,19 @@ impl World {
         let live = LivePrinters::new(Arc::clone(&directory));
         let ready: ReadyCheck = Arc::new(|| Box::pin(async { Readiness::Ready }));
         let mut state = site_state(store.clone(), live.clone(), settings, ready);
+        state.plugins = PluginRegister::new(data.path().join("plugin-key.pem"));
         let domain: Authority = "localhost:8080".parse().expect("a domain");
         let names = SiteNames { scheme: scheme.to_owned(), domain: domain.clone(), printers_domain: domain };
         state.names = Arc::new(names);
         let router = router(state.clone());
-        Self { store, live, directory, state, router, _data: data }
+        Self { store, live, directory, state, router, data }
+    }
+
+    /// One that plugins know by a key.
+    pub(crate) async fn with_plugins(settings: SiteSettings, key: &[u8]) -> Self {
+        let world = Self::with(settings, "http").await;
+        std::fs::write(world.data.path().join("plugin-key.pem"), key).expect("the directory is there");
+        world
     }
 
     /// An account, with a password if one is given.
