@@ -2,6 +2,7 @@
 
 The two packages are the ones that the plugin ships with. What is said with them is written from the specification.
 Usage: plugin_client.py URL MODULUS [VERSION]. Says what happens in lines of JSON.
+With a file in PLUGIN_DICTIONARY it compresses with zstd and that dictionary, else with zlib.
 """
 
 import json
@@ -14,6 +15,7 @@ import zlib
 
 import octoflatbuffers
 import octowebsocket
+import zstandard
 from octoflatbuffers import number_types as numbers
 
 EXPONENT = 65537
@@ -26,7 +28,28 @@ PRIVATE_KEY = os.environ.get("PLUGIN_PRIVATE_KEY") or "".join(secrets.choice(ALP
 
 SYN, ACK, STREAM, NOTIFICATION = 1, 2, 3, 4
 TEXT, BINARY = 1, 2
-ZLIB = 2
+ZLIB, ZSTD = 2, 3
+STATUS = "/octoeverywhere-command-api/status"
+
+DICTIONARY = None
+if os.environ.get("PLUGIN_DICTIONARY"):
+    with open(os.environ["PLUGIN_DICTIONARY"], "rb") as file:
+        DICTIONARY = zstandard.ZstdCompressionDict(file.read())
+BEST = ZSTD if DICTIONARY else ZLIB
+
+
+class Deflater:
+    """Compresses one direction of one stream: for zstd one frame spans all of its messages and never ends."""
+
+    def __init__(self):
+        self.frame = None
+
+    def compress(self, data: bytes) -> bytes:
+        if DICTIONARY is None:
+            return zlib.compress(data, 3)
+        if self.frame is None:
+            self.frame = zstandard.ZstdCompressor(level=3, dict_data=DICTIONARY).compressobj()
+        return self.frame.compress(data) + self.frame.flush(zstandard.COMPRESSOBJ_FLUSH_BLOCK)
 
 
 def say(**what):
@@ -123,16 +146,18 @@ def introduction(challenge: bytes, version: str) -> bytes:
             builder.PrependUOffsetTRelativeSlot(11, key, 0)
             builder.PrependInt8Slot(12, 1, 1)
             builder.PrependInt8Slot(13, 1, 0)
-            builder.PrependInt8Slot(16, ZLIB, ZLIB)
+            builder.PrependInt8Slot(16, BEST, ZLIB)
 
         return write
 
     return written(SYN, 20, fill)
 
 
-def part(stream, *, data=b"", status=0, headers=None, size=-1, done=False, closed=False, flags_only=False, kind=126):
+def part(
+    stream, *, data=b"", status=0, headers=None, size=-1, done=False, closed=False, flags_only=False, kind=126, by=None
+):
     """A part of a stream. What is long is compressed, as the plugin does."""
-    payload = zlib.compress(data, 3) if len(data) >= 200 else data
+    payload = (by or Deflater()).compress(data) if len(data) >= 200 else data
     is_compressed = payload is not data
 
     def fill(builder):
@@ -162,7 +187,7 @@ def part(stream, *, data=b"", status=0, headers=None, size=-1, done=False, close
             builder.PrependInt64Slot(5, size, -1)
             if vector is not None:
                 builder.PrependUOffsetTRelativeSlot(6, vector, 0)
-            builder.PrependInt8Slot(7, ZLIB if is_compressed else 0, 0)
+            builder.PrependInt8Slot(7, BEST if is_compressed else 0, 0)
             builder.PrependUint64Slot(8, len(data) if is_compressed else 0, 0)
             if context is not None:
                 builder.PrependUOffsetTRelativeSlot(9, context, 0)
@@ -178,7 +203,7 @@ class Plugin:
     def __init__(self, url, modulus, version):
         self.expected = "".join(secrets.choice(ALPHANUMERIC) for _ in range(64))
         self.challenge, self.version = encrypt(self.expected, modulus), version
-        self.requests, self.sockets, self.lock = {}, set(), threading.Lock()
+        self.requests, self.sockets, self.lock = {}, {}, threading.Lock()
         self.app = octowebsocket.WebSocketApp(
             url, on_open=self.opened, on_message=self.received, on_error=self.failed, on_close=self.ended
         )
@@ -219,7 +244,7 @@ class Plugin:
         stream = message.number(0, numbers.Uint32Flags)
         if message.flag(2):
             self.requests.pop(stream, None)
-            self.sockets.discard(stream)
+            self.sockets.pop(stream, None)
             return
         if message.flag(1):
             context = message.child(9)
@@ -233,10 +258,10 @@ class Plugin:
         if stream in self.sockets:
             kind, data = message.number(12, numbers.Int8Flags, 126), message.bytes(6)
             if kind == 8:
-                self.sockets.discard(stream)
+                del self.sockets[stream]
                 self.send(part(stream, closed=True, flags_only=True))
             else:
-                self.send(part(stream, data=data, kind=kind))
+                self.send(part(stream, data=data, kind=kind, by=self.sockets[stream]))
         elif stream in self.requests:
             self.requests[stream][3] += message.bytes(6)
             if message.flag(3):
@@ -246,18 +271,22 @@ class Plugin:
         if path == "/refused":
             self.send(part(stream, closed=True, flags_only=True))
         else:
-            self.sockets.add(stream)
+            self.sockets[stream] = Deflater()
 
     def answer(self, stream, method, path, headers, body):
         """An echo; below `/large` something long, and below `/short` less than announced."""
         head = {"headers": [("Content-Type", "application/json"), ("Set-Cookie", "a=1; Path=/, b=2")], "status": 200}
-        if path.startswith("/large"):
+        if path == STATUS:
+            text = json.dumps({"Status": 200, "Result": {"JobStatus": {"State": "paused"}}}).encode()
+            self.send(part(stream, data=text, size=len(text), done=True, closed=True, **head))
+        elif path.startswith("/large"):
+            deflater = Deflater()
             pieces = [bytes([65 + index]) * 500_000 for index in range(8)]
             size = sum(map(len, pieces))
             for index, piece in enumerate(pieces):
                 last = index == len(pieces) - 1
                 first = dict(head, size=size) if index == 0 else {}
-                self.send(part(stream, data=piece, done=last, closed=last, **first))
+                self.send(part(stream, data=piece, done=last, closed=last, by=deflater, **first))
         elif path.startswith("/short"):
             self.send(part(stream, data=b"short", size=10, **head))
             self.send(part(stream, done=True, closed=True))

@@ -3,6 +3,7 @@
 import http.client
 import json
 import shutil
+import subprocess
 from urllib.parse import urlsplit
 
 import pytest
@@ -34,14 +35,14 @@ def own_service(tmp_path):
 class PluginClient:
     """The scripted client of `servers/plugin_client.py`."""
 
-    def __init__(self, directory, service, *arguments):
+    def __init__(self, directory, service, *arguments, environment=None):
         directory.mkdir()
         self.log = directory / "plugin.log"
         modulus = load_pem_private_key(KEY.read_bytes(), None).public_key().public_numbers().n
         url = f"ws://127.0.0.1:{service.port}/octoclientwsv2"
         python = paths.CACHE / "plugin/bin/python"
         command = [python, paths.SERVERS / "plugin_client.py", url, f"{modulus:x}", *arguments]
-        self.process = Process(command, self.log, cwd=directory)
+        self.process = Process(command, self.log, cwd=directory, environment=environment or {})
 
     def events(self) -> list[dict]:
         return [json.loads(line) for line in list(self.process.lines) if line.startswith("{")]
@@ -111,6 +112,39 @@ def test_the_plugins_own_client_is_linked_and_relayed(own_service, tmp_path, bro
             refused = app.get(f"/octoeverywhere-command-api/{path}")
             assert (refused.status, json.loads(refused.body)["Status"]) == (200, 403), path
         assert plugin.process.alive
+    finally:
+        plugin.close()
+
+
+def test_a_plugin_with_zstd_needs_its_dictionary(own_service, tmp_path, browser):
+    digits = (paths.REPOSITORY / "crates/octo/tests/data/zstd_synthetic_dictionary.hex").read_text()
+    dictionary = tmp_path / "dictionary"
+    dictionary.write_bytes(bytes.fromhex("".join(digits.split())))
+    environment = {"PLUGIN_DICTIONARY": str(dictionary)}
+    refused = PluginClient(tmp_path / "refused", own_service, environment=environment)
+    try:
+        assert "dictionary" in refused.wait("ack", accepted=False)["error"]
+    finally:
+        refused.close()
+    command = [paths.SERVICE, "plugin", "import-dictionary", dictionary, "--unknown", "--data", own_service.data]
+    said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    assert "next plugin" in said
+    plugin = PluginClient(tmp_path / "plugin", own_service, environment=environment)
+    try:
+        identity = plugin.wait("identity")["printer"]
+        page = browser.new_page()
+        link(own_service, page, plugin.wait("notification")["link"])
+        plugin.wait("ack", accepted=True, accounts=1)
+        # The service asks what the printer does, and the page shows it.
+        page.get_by_text("Paused").first.wait_for()
+        page.close()
+        app = Printer(own_service, identity, "", "Plugin one").app()
+        assert app.get("/large").body == b"".join(bytes([65 + index]) * 500_000 for index in range(8))
+        assert json.loads(app.get("/" + "x" * 300).body)["path"] == "/" + "x" * 300
+        with app.websocket("/sockjs/websocket") as socket:
+            for message in ("short", "x" * 1000, "y" * 100_000, "x" * 1000):
+                socket.send(message)
+                assert socket.recv(timeout=30) == message
     finally:
         plugin.close()
 
