@@ -251,7 +251,8 @@ async fn mqtt_is_opened_where_the_printer_speaks_it_and_nothing_else_is() {
     assert_eq!(refused.status.as_u16(), 400);
     assert!(refused.text().contains("788"), "{}", refused.text());
     octoprint.send_frame(0x89, b"").await;
-    assert_eq!(octoprint.frame().await.map(|frame| frame.0), Some(0x8a), "its session goes on");
+    // Its session goes on; the service may be asking what the printer does in between.
+    while octoprint.frame().await.expect("its session goes on").0 != 0x8a {}
     drop(octoprint);
 
     let mut bambu = Plugin::of_host(&service, ServerHost::Bambu).await.accept(&identity).await;
