@@ -31,7 +31,9 @@ async fn visitors_and_agents_come_over_tls() {
     let options =
         TestAgentOptions { server: Some(server), certificates: Some(&certificates), ..TestAgentOptions::default() };
     let agent = TestAgent::start_with(&service, &printer, origin.address(), options).await;
-    assert_eq!(agent.seen().upgrade, Some(Upgrade::Raw));
+    // The service knows of the link a moment before the agent does.
+    let upgrade = wait_for_answer("the agent to know how it came", async || agent.seen().upgrade).await;
+    assert_eq!(upgrade, Upgrade::Raw);
     for protocol in Protocol::ALL {
         let client = Client::speaking(protocol, service.address()).over_tls(&certificates);
         exercise(&client, &app).await;
@@ -127,7 +129,8 @@ async fn where_the_upgrade_is_refused_the_tunnel_is_a_websocket() {
     let options = TestAgentOptions { server: Some(proxy.url()), ..TestAgentOptions::default() };
     let agent = TestAgent::start_with(&service, &printer, origin.address(), options).await;
     testkit::wait_until("the agent is told", || agent.connects() == 1).await;
-    assert_eq!(agent.seen().upgrade, Some(Upgrade::WebSocket));
+    let upgrade = wait_for_answer("the agent to know how it came", async || agent.seen().upgrade).await;
+    assert_eq!(upgrade, Upgrade::WebSocket);
     for protocol in Protocol::ALL {
         exercise(&Client::speaking(protocol, service.address()), &app).await;
     }

@@ -24,8 +24,9 @@ const WRONG: &[(&str, &[(&str, &str)])] = &[
     ),
 ];
 
+/// Not what programs call: they have no cookies, and none that a browser sends counts there.
 fn forms() -> impl Iterator<Item = &'static Case> {
-    CASES.iter().filter(|case| case.0 == "POST" && case.2 != Who::Programs)
+    CASES.iter().filter(|case| case.0 == "POST" && case.2 != Who::Programs && !case.1.starts_with("/api/"))
 }
 
 #[tokio::test]
