@@ -9,7 +9,7 @@ CARGO_FLAGS := $(if $(CI),--locked)
 # nextest runs the test binaries side by side and names the slow ones; doc tests are not its business.
 NEXTEST := $(shell command -v cargo-nextest)
 
-.PHONY: help run build test test-rust test-doc test-e2e bench bench-pages check lint fmt deny
+.PHONY: help run build test test-rust test-doc test-e2e bench bench-pages agents check lint fmt deny
 
 help: ## Lists these targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "%-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -45,6 +45,9 @@ bench-pages: ## What the site's pages weigh, and how soon they can be used; writ
 	cargo build $(CARGO_FLAGS) --release --package server --package agent
 	e2e/setup.sh
 	SPOOLWAY_BIN_DIR=target/release e2e/.venv/bin/python bench/pages.py $(ARGUMENTS)
+
+agents: ## The agent for PCs and Raspberry Pis, in target/agents; ARGUMENTS=TARGET… for some
+	packaging/build-agents.sh $(ARGUMENTS)
 
 check: ## Compiles everything, and no more
 	cargo check $(CARGO_FLAGS) --workspace --all-targets
