@@ -1,6 +1,6 @@
 //! Commands and cameras over the existing plugin's link: the service's own, and visitors'.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http::Method;
@@ -163,6 +163,35 @@ async fn visitors_commands_reach_the_plugin_as_they_were_judged() {
         assert_eq!((exchange.status.as_u16(), exchange.header("x-spoolway-error")), (200, ""), "{path}");
         assert!(exchange.text().contains("754"), "the command's own status is passed on: {path}");
     }
+}
+
+#[tokio::test]
+async fn the_printers_own_language_needs_the_owners_word_here_too() {
+    let service = service().await;
+    let (identity, access) = linked(&service).await;
+    let mut plugin = Plugin::accepted(&service, &identity).await;
+    let owner = service.store().printer_owner(&identity.printer).await.unwrap().unwrap();
+    service.store().set_full_control_of(&owner, &access.id, true, SystemTime::now()).await.unwrap();
+    let send = |path: &str| app(&service, &access, Method::POST, &format!("{PREFIX}{path}"));
+    // The service learns of it within a moment.
+    let passed = async {
+        while send("send-command").await.unwrap().text().starts_with("{\"Status\":403") {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let answered = async {
+        let request = plugin.request().await;
+        assert_eq!(request.context.path, Some(format!("{PREFIX}send-command")));
+        plugin.answer(request.stream, &Answer::new(200, &[], b"{\"Status\":200,\"Result\":{}}")).await;
+    };
+    tokio::join!(passed, answered);
+    for command in ["rekey", "get-connection-info", "set-default-webcam"] {
+        let refused = send(command).await.unwrap();
+        assert!(refused.text().starts_with("{\"Status\":403") || refused.status == 404, "{command}");
+    }
+    let next = app(&service, &access, Method::GET, "/next");
+    assert_eq!(plugin.request().await.context.path.as_deref(), Some("/next"), "nothing came before it");
+    next.abort();
 }
 
 /// The attack list of command-api.md 15, item 11.
