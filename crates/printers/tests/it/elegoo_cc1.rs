@@ -21,7 +21,7 @@ fn api(printer: &FakeCentauri) -> Api {
     Api::with(watch, CommandApiOptions::default())
 }
 
-async fn idle() -> (FakeCentauri, Api) {
+pub(crate) async fn idle() -> (FakeCentauri, Api) {
     let printer = FakeCentauri::start().await;
     let api = api(&printer);
     api.watch.until("idle", |state| state.phase == Phase::Idle).await;

@@ -52,6 +52,11 @@ impl FakeCc2 {
         Self { broker: FakeBroker::start(Some("123456"), respond).await, behaviour }
     }
 
+    /// Its last print is over, as it tells whoever asks from here on.
+    pub(crate) fn rest(&self) {
+        self.behaviour.status.lock().unwrap()["machine_status"] = json!({"status": 1, "sub_status": 0});
+    }
+
     pub(crate) fn api(&self) -> Api {
         self.api_with(ObserverOptions::default())
     }

@@ -8,6 +8,7 @@ mod client;
 mod command_api;
 mod command_api_moonraker;
 mod command_api_webcams;
+mod conformance;
 mod detect;
 mod elegoo_cc1;
 mod elegoo_cc2;

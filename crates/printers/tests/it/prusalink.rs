@@ -23,7 +23,7 @@ fn api(printer: &FakePrusaLink, options: ObserverOptions) -> Api {
     Api::with(Watch::start("prusalink", &printer.url, options), CommandApiOptions::default())
 }
 
-async fn with_key() -> (FakePrusaLink, Api) {
+pub(crate) async fn with_key() -> (FakePrusaLink, Api) {
     let printer = FakePrusaLink::start(Lock::Key("goodkey")).await;
     let api = Api::start("prusalink", &printer.url);
     api.watch.until("idle", |state| state.phase == Phase::Idle).await;
