@@ -10,7 +10,7 @@ use printers::observe::ObserverOptions;
 use serde_json::{Value, json};
 use tokio::time::{sleep, timeout};
 
-use crate::client::LONG;
+use crate::client::{LONG, eventually};
 use crate::command_api::Api;
 use crate::fake_elegoo_cc1::{FakeCentauri, Refusal};
 use crate::fake_software::{Reply, http_server};
@@ -186,7 +186,8 @@ async fn refusals_and_silence_are_failures() {
     printer.change(|machine| machine.deaf_to.push(403));
     let stranger = json!({"Topic": "sdcp/response/x", "Data": {"RequestID": "0".repeat(32), "Data": {"Ack": 0}}});
     let (code, ()) = tokio::join!(api.code("set-light", json!({"Name": "chamber", "On": true})), async {
-        sleep(Duration::from_millis(100)).await;
+        let is_asked = || async { printer.take_told().iter().any(|(command, _)| *command == 403) };
+        eventually("the order to arrive", is_asked).await;
         printer.say(&stranger);
     });
     assert_eq!(code, 752);
